@@ -1,0 +1,130 @@
+"""Expectations that are not equality, and the one comparison used for every layer of every check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Expectation(Protocol):
+    """Anything that can say whether a value satisfies it, and describe itself for a report by str()."""
+
+    def matches(self, value: Any) -> bool:
+        """Whether `value` is as it must be."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """A number no smaller than `least`."""
+
+    least: float
+    unit: str = ""
+
+    def matches(self, value: Any) -> bool:
+        """Numbers only; anything else does not match."""
+        return isinstance(value, int | float) and value >= self.least
+
+    def __str__(self) -> str:
+        return f"at least {self.least:g} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    """A number no greater than `most`."""
+
+    most: float
+    unit: str = ""
+
+    def matches(self, value: Any) -> bool:
+        """Numbers only; anything else does not match."""
+        return isinstance(value, int | float) and value <= self.most
+
+    def __str__(self) -> str:
+        return f"at most {self.most:g} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """A set that holds at least these members."""
+
+    members: frozenset[Any]
+
+    @classmethod
+    def of(cls, members: Iterable[Any]) -> Contains:
+        """From any iterable."""
+        return cls(frozenset(members))
+
+    def matches(self, value: Any) -> bool:
+        """Sets, lists and tuples."""
+        return isinstance(value, set | frozenset | list | tuple) and self.members <= set(value)
+
+    def __str__(self) -> str:
+        return "at least " + show(self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """A set that holds nothing but these members (a thread seen on CPU 1, allowed 0-1)."""
+
+    members: frozenset[Any]
+
+    def matches(self, value: Any) -> bool:
+        """Sets, lists and tuples; empty matches."""
+        return isinstance(value, set | frozenset | list | tuple) and set(value) <= self.members
+
+    def __str__(self) -> str:
+        return "nothing but " + show(self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Any of these values."""
+
+    values: tuple[Any, ...]
+
+    def matches(self, value: Any) -> bool:
+        """By equality."""
+        return value in self.values
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(map(show, self.values))
+
+
+def matches(expected: Any, value: Any) -> bool:
+    """The one comparison. True and 1 are different values."""
+    if isinstance(expected, Expectation):
+        return expected.matches(value)
+    if isinstance(expected, bool) or isinstance(value, bool):
+        return expected is value
+    return bool(expected == value)
+
+
+def show(value: Any) -> str:
+    """A value as a report shows it: CPU sets and name sets sorted, octal nowhere guessed, None as "not set"."""
+    match value:
+        case None:
+            return "not set"
+        case bool():
+            return "yes" if value else "no"
+        case set() | frozenset() if value and all(isinstance(one, int) for one in value):
+            return ranges(value)
+        case set() | frozenset() | list() | tuple():
+            items = sorted(value, key=str) if isinstance(value, set | frozenset) else value
+            return ", ".join(map(show, items)) or "none"
+        case dict():
+            return ", ".join(f"{key}={show(one)}" for key, one in value.items()) or "none"
+    return str(value)
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """{0, 1, 2, 5} -> "0-2,5", as the kernel's cpulist format (Documentation/admin-guide/kernel-parameters.rst)."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and runs[-1][1] == number - 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)

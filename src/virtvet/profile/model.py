@@ -1,0 +1,111 @@
+"""The profile as a whole; each concern's keys stand in the module of its name beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from pydantic import Field, PrivateAttr
+
+from virtvet.profile.base import Wants
+from virtvet.profile.cpu_bandwidth import CpuBandwidth
+from virtvet.profile.daemon import Daemon
+from virtvet.profile.host_validate import HostValidate
+from virtvet.profile.listeners import Listeners
+from virtvet.profile.memory_limits import MemoryLimits
+from virtvet.profile.partitions import Partition, PartitionPath
+from virtvet.profile.pins import Pins
+from virtvet.profile.shares import Share
+from virtvet.profile.tls import Tls
+
+
+class HostWants(Wants):
+    """What the host itself must be. What is not stated is not checked."""
+
+    validation: HostValidate | None = None
+    """What virt-host-validate checks, each with the verdict it must have."""
+    tls: Tls | None = None
+    """Certificates, keys and the handshake."""
+    daemon: Daemon | None = None
+    """libvirtd.conf or virtproxyd.conf, its socket, and how it is started."""
+    listeners: Listeners | None = None
+    """Which ports must listen, and which must not."""
+    partitions: dict[PartitionPath, Partition] = Field(default_factory=dict)
+    """cgroup partitions by libvirt's path (`/machine`, `/machine/openstack.partition`)."""
+
+
+class CpuWants(Wants):
+    """A guest's CPU."""
+
+    pins: Pins | None = None
+    bandwidth: CpuBandwidth | None = None
+
+
+class MemoryWants(Wants):
+    """A guest's memory."""
+
+    limits: MemoryLimits | None = None
+
+
+class GuestWants(Wants):
+    """What every guest whose name matches must be."""
+
+    optional: bool = False
+    """Whether it is no error when the pattern matches no guest."""
+    state: Literal["running", "shut off", "paused", "any"] = "running"
+    partition: PartitionPath | None = None
+    """The resource partition of its domain XML."""
+    cpu: CpuWants = Field(default_factory=CpuWants)
+    memory: MemoryWants = Field(default_factory=MemoryWants)
+    shares: dict[str, Share] = Field(default_factory=dict)
+    """Shared folders by their tag (`<target dir=…>`)."""
+
+
+class Profile(Wants):
+    """A whole profile, after everything it extends was merged in."""
+
+    virtvet: Literal[1]
+    """The version of the profile format."""
+    title: str = ""
+    description: str = ""
+    extends: str | list[str] = Field(default_factory=list)
+    """Profiles this one builds on: shipped ones by name, others by path relative to this file; later ones win."""
+    host: HostWants = Field(default_factory=HostWants)
+    guests: dict[str, GuestWants] = Field(default_factory=dict)
+    """Guests by name pattern (`web*`); a guest takes all entries that match, later ones win key by key."""
+
+    _merged: dict[tuple[str, ...], GuestWants] = PrivateAttr(default_factory=dict)
+
+    def guest(self, name: str) -> GuestWants | None:
+        """What a guest of this name must be: all matching entries merged, or None when none matches."""
+        patterns = tuple(pattern for pattern in self.guests if fnmatchcase(name, pattern))
+        if len(patterns) <= 1:
+            return self.guests[patterns[0]] if patterns else None
+        if patterns not in self._merged:
+            self._merged[patterns] = _merge([self.guests[pattern] for pattern in patterns])
+        return self._merged[patterns]
+
+    def unmatched(self, names: Collection[str]) -> Iterable[tuple[str, GuestWants]]:
+        """The entries that no guest's name matches, optional ones left out."""
+        for pattern, wants in self.guests.items():
+            if not wants.optional and not any(fnmatchcase(name, pattern) for name in names):
+                yield pattern, wants
+
+
+def _merge(entries: list[GuestWants]) -> GuestWants:
+    """Later entries win key by key; only what an entry states counts, not its defaults."""
+    merged: dict[str, Any] = {}
+    for entry in entries:
+        deep_update(merged, entry.model_dump(exclude_unset=True))
+    return GuestWants.model_validate(merged)
+
+
+def deep_update(into: dict[Any, Any], other: dict[Any, Any]) -> dict[Any, Any]:
+    """Merge `other` into `into`: mappings key by key, everything else replaced."""
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            deep_update(into[key], value)
+        else:
+            into[key] = value
+    return into

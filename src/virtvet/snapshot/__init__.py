@@ -1,0 +1,1 @@
+"""One look at a machine: what to ask (`sources`), what was answered (`model`), how it travels (`transport`, `look`)."""
