@@ -1,0 +1,118 @@
+"""``python -m lab up|down|status|run|guest|inventory``."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from types import FrameType
+
+from lab import cgroups, network, state
+from lab.core import Lab
+from lab.errors import LabError, PreflightError
+from lab.machine import Guest, Host
+
+
+def main() -> int:
+    """Do what the arguments say; the exit code says how it went (2: this machine cannot carry a lab)."""
+    options = _parser().parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        return int(options.action(options))
+    except PreflightError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 2
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lab: interrupted", file=sys.stderr)
+        return 130
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lab", description="Two real libvirt hosts on this machine.")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    up = _action(actions, "up", _up, "bring the lab up and leave it up")
+    up.add_argument("--keep", action="store_true", default=None, help="leave a failed lab as it is (also KEEP=1)")
+    for waiting in (up, _action(actions, "down", _down, "take the lab down, and what a killed one left behind")):
+        waiting.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="wait for another's lab to end")
+    _action(actions, "status", _status, "say what is up")
+    _action(actions, "inventory", _inventory, "say how hosts and guests are reached")
+    for name, where, action in (("run", "HOST", _run), ("guest", "HOST/GUEST", _guest)):
+        command = _action(actions, name, action, f"run a command in {where}")
+        command.add_argument("target", metavar=where)
+        command.add_argument("argv", nargs="+", metavar="CMD")
+    return parser
+
+
+Action = Callable[[argparse.Namespace], int]
+
+
+def _action(
+    actions: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, function: Action, help: str
+) -> argparse.ArgumentParser:
+    parser = actions.add_parser(name, help=help)
+    parser.set_defaults(action=function)
+    return parser
+
+
+def _up(options: argparse.Namespace) -> int:
+    lab = Lab(keep=options.keep, wait=options.wait).up()
+    lab.leave_up()
+    return _inventory(options)
+
+
+def _down(options: argparse.Namespace) -> int:
+    Lab(wait=options.wait).down()
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    found = state.load()
+    if found is None:
+        left = [*map(str, cgroups.left()), *(["interface virtvet-lab"] if network.exists() else [])]
+        print(f"down, but left behind: {' '.join(left)}" if left else "down")
+        return 1
+    print(f"{found.phase}, by process {found.owner} ({found.command}), logs in {found.logs}")
+    if found.phase != "up":
+        return 1
+    for host in Lab.attach().hosts.values():
+        guests = host.run(["virsh", "-q", "list", "--all"], check=False).stdout.rstrip()
+        print(f"{host.name} {host.address}\n{guests}")
+    return 0
+
+
+def _inventory(options: argparse.Namespace) -> int:
+    lab = Lab.attach()
+    print(f"inventory   {lab.inventory}")
+    print(f"ssh config  {lab.ssh_config}   (ssh -F {lab.ssh_config} {' '.join(lab.hosts)} or GUEST.HOST)")
+    for host in lab.hosts.values():
+        print(f"{host.name}  -H ssh://root@{host.address}  {lab.uri(host.name)}")
+    print(f"guests      {' '.join(lab.guests)}")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    return _replace(Lab.attach().hosts, options)
+
+
+def _guest(options: argparse.Namespace) -> int:
+    return _replace(Lab.attach().guests, options)
+
+
+def _replace(machines: Mapping[str, Host | Guest], options: argparse.Namespace) -> int:
+    """Become the command in the machine: streams and exit code pass through by themselves."""
+    if options.target not in machines:
+        raise LabError(f"there is no {options.target}: {', '.join(machines)}")
+    argv = machines[options.target].command(options.argv)
+    os.execvp(argv[0], argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

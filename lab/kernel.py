@@ -1,0 +1,107 @@
+"""Debian's kernel for the guests: taken out of its package once, kept in the cache.
+
+The ``-cloud`` kernel has no 9p, so it is ``linux-image-amd64``. The packed image would unpack itself for many
+seconds under TCG, so the guests boot the ELF file inside it (PVH).
+"""
+
+import lzma
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import shell
+from lab.errors import LabError
+from lab.progress import Progress
+
+METAPACKAGE = "linux-image-amd64"
+XZ_MAGIC = b"\xfd7zXZ\0"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An unpacked kernel in the cache: ``vmlinux`` and ``modules/`` with their ``modules.dep``."""
+
+    folder: Path
+
+    @property
+    def vmlinux(self) -> Path:
+        """The uncompressed kernel."""
+        return self.folder / "vmlinux"
+
+    @property
+    def version(self) -> str:
+        """The package: ``linux-image-6.1.0-56-amd64_6.1.192-2``."""
+        return self.folder.name
+
+    def module_files(self, names: list[str]) -> list[Path]:
+        """The files of the modules ``names`` and of all they need, in loading order."""
+        wanted = _load_order((self.folder / "modules" / "modules.dep").read_text(), names)
+        return [self.folder / "modules" / path for path in wanted]
+
+
+def kernel(cache: Path, progress: Progress) -> Kernel:
+    """The kernel that apt offers now, or the newest in the cache where apt offers none."""
+    package = _offered()
+    folder = cache / "kernel" / package if package else _newest(cache / "kernel")
+    if not folder.is_dir():
+        progress(f"unpacking {package} (once)")
+        _fetch(package, folder)
+    return Kernel(folder)
+
+
+def _offered() -> str:
+    """``linux-image-6.1.0-56-amd64_6.1.192-2``, or nothing without package lists."""
+    shown = shell.run(["apt-cache", "show", "--no-all-versions", METAPACKAGE], check=False).stdout
+    depends = re.search(r"^Depends: (linux-image-\S+)", shown, re.M)
+    version = re.search(r"^Version: (\S+)", shown, re.M)
+    return f"{depends[1]}_{version[1]}" if depends and version else ""
+
+
+def _newest(folder: Path) -> Path:
+    kept = sorted(folder.glob("linux-image-*"), key=lambda path: path.stat().st_mtime)
+    if not kept:
+        raise LabError(f"apt knows no package {METAPACKAGE}: run `apt-get update`")
+    return kept[-1]
+
+
+def _fetch(package: str, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        work = Path(scratch)
+        name = package.partition("_")[0]
+        shell.run(["/bin/sh", "-c", 'cd "$1" && apt-get -q download "$2"', "sh", scratch, name], timeout=300)
+        shell.run(["dpkg", "-x", str(next(work.glob("*.deb"))), str(work / "x")], timeout=120)
+        release = next((work / "x/lib/modules").iterdir()).name
+        shell.run(["depmod", "-b", str(work / "x"), release])
+        result = work / "result"
+        result.mkdir()
+        (result / "vmlinux").write_bytes(_elf((work / "x/boot" / f"vmlinuz-{release}").read_bytes()))
+        shutil.move(work / "x/lib/modules" / release, result / "modules")
+        result.rename(folder)
+
+
+def _elf(image: bytes) -> bytes:
+    """The ELF file that a bzImage carries as its xz payload."""
+    payload = lzma.LZMADecompressor().decompress(image[image.index(XZ_MAGIC) :])
+    if payload[:4] != b"\x7fELF":
+        raise LabError("the kernel image holds no ELF file")
+    return payload
+
+
+def _load_order(modules_dep: str, names: list[str]) -> list[str]:
+    """
+    >>> _load_order("kernel/a.ko: kernel/b-c.ko\\nkernel/b-c.ko:", ["a"])
+    ['kernel/b-c.ko', 'kernel/a.ko']
+    """
+    needs = dict(line.split(":", 1) for line in modules_dep.splitlines())
+    path_of = {Path(path).stem.replace("-", "_"): path for path in needs}
+    missing = [name for name in names if name not in path_of]
+    if missing:
+        raise LabError(f"the kernel has no module {', '.join(missing)}")
+    ordered: dict[str, None] = {}
+    for name in names:
+        path = path_of[name]
+        ordered.update(dict.fromkeys([*reversed(needs[path].split()), path]))
+    return list(ordered)

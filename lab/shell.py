@@ -1,0 +1,30 @@
+"""Run a command on this machine and, when it fails, say which and why."""
+
+import subprocess
+from collections.abc import Sequence
+
+from lab.errors import LabError
+
+
+def run(
+    argv: Sequence[str], *, check: bool = True, input: str | None = None, timeout: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run ``argv`` to its end; a non-zero exit is a :class:`LabError` that shows the command's own words."""
+    try:
+        done = subprocess.run(
+            argv, check=False, input=input or "", capture_output=True, text=True, errors="replace", timeout=timeout
+        )
+    except subprocess.TimeoutExpired as expired:
+        raise LabError(f"{_shown(argv)}: no end after {timeout:g} s") from expired
+    if check and done.returncode:
+        raise LabError(f"{_shown(argv)}: exit {done.returncode}: {_last_lines(done.stderr or done.stdout)}")
+    return done
+
+
+def _shown(argv: Sequence[str]) -> str:
+    text = " ".join(argv)
+    return text if len(text) < 160 else text[:157] + "..."
+
+
+def _last_lines(text: str, count: int = 6) -> str:
+    return "\n".join(text.strip().splitlines()[-count:])

@@ -1,0 +1,143 @@
+"""What the lab consists of, as data. Everything else in this package reads it from here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface
+
+ROOT_INTERFACE = "virtvet-lab"
+ROOT_ADDRESS = IPv4Interface("10.77.0.254/24")
+NETWORK = "lab"
+TLS_PORT = 16514
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Share:
+    """A host directory offered over 9p and mounted by the guest's fstab."""
+
+    source: str
+    tag: str
+    mountpoint: str
+    accessmode: str = "passthrough"
+    options: str = "trans=virtio,version=9p2000.L,posixacl,cache=loose"
+
+    @property
+    def fstab(self) -> str:
+        """The line that mounts it in the guest."""
+        return f"{self.tag} {self.mountpoint} 9p {self.options} 0 0\n"
+
+
+@dataclass(frozen=True)
+class GuestSpec:
+    """One domain. ``bandwidth`` and ``memtune`` are set after the start, live and in the config."""
+
+    name: str
+    uuid: str
+    mac: str
+    address: str
+    vcpus: int = 1
+    cpuset: str | None = None
+    shares: int | None = None
+    vcpupins: Mapping[int, str] = field(default_factory=dict)
+    emulatorpin: str | None = None
+    iothreadpins: Mapping[int, str] = field(default_factory=dict)
+    partition: str | None = None
+    memory_mib: int = 192
+    soft_limit_kib: int | None = None
+    bandwidth: Mapping[str, int] = field(default_factory=dict)  # `virsh schedinfo` names, microseconds
+    memtune: Mapping[str, int] = field(default_factory=dict)  # `virsh memtune` options, KiB
+    share: Share | None = None
+    disk_mib: int | None = None
+
+
+@dataclass(frozen=True)
+class HostSpec:
+    """One hypervisor and its guests."""
+
+    name: str
+    uuid: str
+    address: IPv4Interface
+    gateway: IPv4Interface  # the host's own address on the guests' network
+    guests: tuple[GuestSpec, ...]
+    partitions: Mapping[str, int] = field(default_factory=dict)  # path -> memory.limit_in_bytes
+
+    @property
+    def ip(self) -> str:
+        """``10.77.0.1``."""
+        return str(self.address.ip)
+
+    @property
+    def names(self) -> list[str]:
+        """What the host's certificate is for."""
+        return [self.name, self.ip]
+
+
+SHARE = Share(source="/srv/share", tag="hostshare", mountpoint="/mnt/share")
+OPENSTACK = "/machine/openstack.partition"
+
+WEB1 = GuestSpec(
+    name="web1",
+    uuid="7f3c0000-0000-4000-8000-000000000101",
+    mac="52:54:00:77:01:11",
+    address="10.78.1.11",
+    vcpus=2,
+    shares=2048,
+    vcpupins={0: "0", 1: "0-1"},
+    emulatorpin="0-1",
+    iothreadpins={1: "1"},
+    partition=OPENSTACK,
+    soft_limit_kib=256 * 1024,
+    bandwidth={
+        "global_period": 100000,
+        "global_quota": 150000,
+        "vcpu_period": 100000,
+        "vcpu_quota": 50000,
+        "emulator_period": 100000,
+        "emulator_quota": 80000,
+        "iothread_period": 100000,
+        "iothread_quota": 60000,
+    },
+    memtune={"hard-limit": 512 * 1024, "swap-hard-limit": 768 * 1024},
+    share=SHARE,
+)
+DB1 = GuestSpec(
+    name="db1",
+    uuid="7f3c0000-0000-4000-8000-000000000102",
+    mac="52:54:00:77:01:12",
+    address="10.78.1.12",
+    cpuset="0",
+    share=SHARE,
+    disk_mib=64,
+)
+PLAIN1 = GuestSpec(
+    name="plain1",
+    uuid="7f3c0000-0000-4000-8000-000000000103",
+    mac="52:54:00:77:01:13",
+    address="10.78.1.13",
+)
+WEB2 = GuestSpec(
+    name="web2",
+    uuid="7f3c0000-0000-4000-8000-000000000201",
+    mac="52:54:00:77:02:11",
+    address="10.78.2.11",
+    vcpupins={0: "1"},
+    emulatorpin="0",
+)
+
+HOSTS = (
+    HostSpec(
+        name="hv1",
+        uuid="7f3c0000-0000-4000-8000-000000000001",
+        address=IPv4Interface("10.77.0.1/24"),
+        gateway=IPv4Interface("10.78.1.1/24"),
+        guests=(WEB1, DB1, PLAIN1),
+        partitions={OPENSTACK: 2048 * MIB},
+    ),
+    HostSpec(
+        name="hv2",
+        uuid="7f3c0000-0000-4000-8000-000000000002",
+        address=IPv4Interface("10.77.0.2/24"),
+        gateway=IPv4Interface("10.78.2.1/24"),
+        guests=(WEB2,),
+    ),
+)

@@ -1,0 +1,90 @@
+"""Where a lab keeps its things, and who may have one: there is one lab at a time on a machine."""
+
+import fcntl
+import json
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lab.errors import LabError
+
+TOP = Path("/run/virtvet-lab")
+ROOT = TOP / "lab"
+LOCK = TOP / "lock"
+
+
+def cache() -> Path:
+    """The folder of what is built once: ``~/.cache/virtvet-lab``."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "virtvet-lab"
+
+
+def default_logs() -> Path:
+    """``build/lab/<time>-<pid>`` in the checkout."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return Path(__file__).resolve().parent.parent / "build" / "lab" / f"{stamp}-{os.getpid()}"
+
+
+@dataclass
+class State:
+    """What a later command must know: who started the lab, whether it is whole, and where its logs are."""
+
+    owner: int
+    command: str
+    logs: str
+    phase: str = "starting"  # then "up"
+    kept: bool = False  # left up on purpose: outlives its starter
+
+    def save(self) -> None:
+        """Write it where :func:`load` finds it, whole or not at all."""
+        draft = ROOT / "state.json.new"
+        draft.write_text(json.dumps(asdict(self)))
+        draft.rename(ROOT / "state.json")
+
+
+def load() -> State | None:
+    """The state of the lab that is there, if any."""
+    try:
+        return State(**json.loads((ROOT / "state.json").read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+class Lock:
+    """An advisory lock that the kernel gives back when its holder ends, however it ends."""
+
+    def __init__(self) -> None:
+        TOP.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.stream = LOCK.open("a+")
+
+    def acquire(self, wait: float = 0) -> None:
+        """Take the lock, within ``wait`` seconds, or name who has it."""
+        end = time.monotonic() + wait
+        while not self._taken():
+            if time.monotonic() > end:
+                self.stream.seek(0)
+                holder = self.stream.read().strip() or "another process"
+                self.stream.close()
+                raise LabError(f"the lab is in use by {holder}; wait for its end (--wait SECONDS) or end it")
+            time.sleep(0.2)
+        self.stream.truncate(0)
+        self.stream.write(f"process {os.getpid()} ({own_command()})\n")
+        self.stream.flush()
+
+    def _taken(self) -> bool:
+        try:
+            fcntl.flock(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self.stream.close()
+
+
+def own_command() -> str:
+    """This process, as a person would name it: ``__main__.py up``."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:120]
