@@ -1,6 +1,6 @@
 """What a check is: a control (why and how bad), cases (what is expected) and one probe a layer (what is seen).
 
-    @check(VCPU_PIN, cases=vcpus, config=pins.vcpu_config, live=pins.vcpu_live, actual=pins.vcpu_actual, sources=pins.SOURCES)
+    @check(VCPU_PIN, cases=vcpus, sources=pins.SOURCES, config=pins.vcpu_config, actual=pins.vcpu_actual)
     def test_vcpu_runs_only_on_its_pins(case, observed):
         assert observed == case.expected
 
@@ -104,7 +104,8 @@ class Check:
     sources: Callable[[HostTarget], Iterable[Source]]
     guest_sources: Callable[[GuestTarget], Iterable[HostSource]]
     remedy: Remedy | None = None
-    prerequisite: bool = False
+    prerequisite: str = ""
+    """What others need and this check reports, once: "host", "libvirt", "guest"; such a check is always selected."""
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -122,13 +123,10 @@ def check(
     sources: Iterable[Source] | Callable[[HostTarget], Iterable[Source]] = (),
     guest_sources: Iterable[HostSource] | Callable[[GuestTarget], Iterable[HostSource]] = (),
     remedy: Remedy | None = None,
-    prerequisite: bool = False,
+    prerequisite: str = "",
     **layers: Probe,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Declare the check that the decorated test function asserts.
-
-    prerequisite: others depend on it (a host answers, a guest runs): it is always selected.
-    """
+    """Declare the check that the decorated test function asserts."""
 
     def mark(test: Callable[..., None]) -> Callable[..., None]:
         probes = {Layer(name): probe for name, probe in layers.items()}

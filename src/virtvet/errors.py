@@ -71,7 +71,14 @@ class CannotLook(Exception):
 
 
 class Unreachable(CannotLook):
-    """A whole machine (host or guest) or its libvirt did not answer: reported once, not once a check."""
+    """A whole machine or its libvirt did not answer: reported by the control whose business it is, not once a check.
+
+    `what` is "host", "libvirt" or "guest".
+    """
+
+    def __init__(self, source: object, reason: str, what: str = "host") -> None:
+        super().__init__(source, reason)
+        self.what = what
 
 
 class NotApplicable(Exception):

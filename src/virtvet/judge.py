@@ -80,7 +80,7 @@ class Observed:
 
 
 def judge(check: Check, case: Case, snapshot: Snapshot) -> Observed:
-    """Run the check's probes for one case. Never raises for what a machine says; a probe's bug does raise."""
+    """Run the check's probes for one case. Never raises: what a machine says may be anything."""
     return Observed(case, tuple(_see(check, layer, case, snapshot) for layer in check.layers))
 
 
@@ -89,11 +89,13 @@ def _see(check: Check, layer: Layer, case: Case, snapshot: Snapshot) -> Seen:
     try:
         readings = run_probe(check.probes[layer], snapshot, case)
     except Unreachable as lost:
-        return Seen(layer, expected, error=str(lost), blocked=not check.prerequisite)
+        return Seen(layer, expected, error=str(lost), blocked=lost.what != check.prerequisite)
     except CannotLook as blind:
         return Seen(layer, expected, error=str(blind))
     except NotApplicable as reason:
         return Seen(layer, expected, not_applicable=str(reason))
+    except Exception as surprise:  # hostile or unforeseen text in an answer: could not look, and say so
+        return Seen(layer, expected, error=f"not understood: {type(surprise).__name__}: {surprise}")
     if not readings:
         return Seen(layer, expected, error="the probe found nothing to read")
     return Seen(layer, expected, tuple((reading, matches(expected, reading.value)) for reading in readings))
@@ -114,6 +116,8 @@ def _departure(observed: Observed) -> str:
     good = [str(seen.layer) for seen in observed.layers if seen.looked and not seen.departs]
     parts = []
     for seen in observed.departing:
-        values = list(dict.fromkeys(f"{show(reading.value)} ({reading.source})" for reading, ok in seen.readings if not ok))
+        values = list(
+            dict.fromkeys(f"{show(reading.value)} ({reading.source})" for reading, ok in seen.readings if not ok)
+        )
         parts.append(f"{seen.layer} says {'; '.join(values)}, expected {show(seen.expected)}")
     return "; ".join(parts) + (f" — {' and '.join(good)} agree{'s' if len(good) == 1 else ''}" if good else "")

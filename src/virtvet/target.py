@@ -22,6 +22,8 @@ class GuestTarget:
     host: str
     matched: bool = True
     """False: the profile's entry matched no domain (an error, unless it is optional)."""
+    inside: bool = False
+    """Some selected check looks inside this guest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TypeVar, overload
 
-from virtvet.errors import CannotLook, Unreachable
+from virtvet.errors import CannotLook, NotApplicable, Unreachable
 from virtvet.snapshot.sources import (
     Command,
     File,
@@ -152,7 +152,7 @@ class Snapshot:
     def answer(self, source: Source) -> Answer:
         """The raw answer. Raises Unreachable, or CannotLook when nobody asked (a check forgot to declare a source)."""
         if self.unreachable:
-            raise Unreachable(self.machine, self.unreachable)
+            raise Unreachable(self.machine, self.unreachable, "guest" if "/" in self.machine else "host")
         try:
             return self.answers[source]
         except KeyError:
@@ -177,6 +177,8 @@ class Snapshot:
         found = self.answer(source)
         if isinstance(found, Content):
             return found.data
+        if isinstance(source, Libvirt) and isinstance(found, Failed):
+            raise Unreachable(f"libvirt on {self.machine}", found.reason, "libvirt")
         return solid(source, found)
 
     def maybe(self, source: File) -> bytes | None:
@@ -188,11 +190,13 @@ class Snapshot:
         return None if isinstance(self.answer(source), Absent) else self.read(source)
 
     def guest(self, name: str) -> Snapshot:
-        """The look inside a guest. Raises Unreachable when nobody looked there."""
+        """The look inside a guest. Raises NotApplicable when it is not running, Unreachable when nobody could look."""
+        if (state := self.domain(name).state) != "running":
+            raise NotApplicable(f"guest is {state}")
         try:
             return self.guests[name]
         except KeyError:
-            raise Unreachable(f"{self.machine}/{name}", "nobody looked inside this guest") from None
+            raise Unreachable(f"{self.machine}/{name}", "nobody looked inside this guest", "guest") from None
 
     def domain(self, name: str) -> Domain:
         """What libvirt says of a guest. Raises CannotLook when libvirt does not know it."""

@@ -1,0 +1,100 @@
+"""The machines and guests asked about answer. Everything else needs this, so it is always checked, and reported once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from virtvet.check import Case, Control, Severity, check
+from virtvet.expect import OneOf
+from virtvet.probes import reach
+from virtvet.snapshot.sources import Libvirt
+from virtvet.target import HostTarget
+
+HOST = Control(
+    id="HOST-REACH-1",
+    title="The host answers",
+    area="reach",
+    severity=Severity.CRITICAL,
+    requirement="R41",
+    rationale="What cannot be looked at cannot be vouched for.",
+    hint="ssh {host} true",
+)
+LIBVIRT = Control(
+    id="HOST-REACH-2",
+    title="libvirt on the host answers",
+    area="reach",
+    severity=Severity.CRITICAL,
+    requirement="R6",
+    rationale="Without libvirt no guest's settings can be read.",
+    hint="virsh -c qemu+ssh://{host}/system hostname",
+    references=("https://libvirt.org/uri.html",),
+)
+STATE = Control(
+    id="GUEST-STATE-1",
+    title="The guest exists and is in the state the profile names",
+    area="reach",
+    severity=Severity.HIGH,
+    requirement="R41",
+    rationale="A guest that is gone or shut off honors no setting.",
+    hint="virsh domstate {guest}   # expected: {expected}",
+    references=("https://libvirt.org/manpages/virsh.html#domstate",),
+)
+GUEST = Control(
+    id="GUEST-REACH-1",
+    title="The guest can be looked into",
+    area="reach",
+    severity=Severity.HIGH,
+    requirement="R41",
+    rationale="What the guest itself sees is a layer of its own; libvirt cannot tell it.",
+    hint="check the guest's address, key and host key under guests: in the inventory of {host}",
+)
+
+
+def _hosts(host: HostTarget) -> Iterable[Case]:
+    yield Case("ssh", True)
+
+
+def _libvirts(host: HostTarget) -> Iterable[Case]:
+    yield Case("libvirt", True)
+
+
+def _states(host: HostTarget) -> Iterable[Case]:
+    for guest in host.guests:
+        if guest.wants.state != "any":
+            yield Case(guest.name, _state(guest.wants.state), (guest.name, guest.matched), guest=guest.name)
+
+
+def _state(wanted: str) -> Any:
+    # virDomainState: a running guest with nothing to do may be shown as idle (blocked)
+    return OneOf(("running", "idle")) if wanted == "running" else wanted
+
+
+def _inside(host: HostTarget) -> Iterable[Case]:
+    for guest in host.guests:
+        if guest.inside and guest.matched:
+            yield Case(guest.name, True, (guest.name,), guest=guest.name)
+
+
+@check(HOST, cases=_hosts, sources=[reach.UPTIME], actual=reach.host_answers, prerequisite="host")
+def test_host_answers(case: Case, observed: object) -> None:
+    """Every look needs it."""
+    assert observed == case.expected
+
+
+@check(LIBVIRT, cases=_libvirts, sources=[Libvirt()], live=reach.libvirt_answers, prerequisite="libvirt")
+def test_libvirt_answers(case: Case, observed: object) -> None:
+    """Every guest's check needs it."""
+    assert observed == case.expected
+
+
+@check(STATE, cases=_states, sources=[Libvirt()], live=reach.guest_state, prerequisite="state")
+def test_guest_is_in_its_state(case: Case, observed: object) -> None:
+    """Layers of a guest that is off do not exist."""
+    assert observed == case.expected
+
+
+@check(GUEST, cases=_inside, guest=reach.guest_answers, prerequisite="guest")
+def test_guest_answers(case: Case, observed: object) -> None:
+    """Every guest layer needs it."""
+    assert observed == case.expected

@@ -1,0 +1,5 @@
+"""`python -m virtvet` is `virtvet`."""
+
+from virtvet.cli import main
+
+main()

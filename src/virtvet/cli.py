@@ -1,0 +1,241 @@
+"""The `virtvet` command. `check` hands over to pytest; the rest needs no pytest."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from virtvet import __version__, catalogue
+from virtvet.errors import BadInput, ExitCode
+from virtvet.profile.load import list_shipped
+from virtvet.remedies.mender import MODES, RISKS
+from virtvet.remedies.undo import undo_run
+
+EXIT_CODES = """\b
+Exit codes:
+  0   everything asked holds
+  1   something departs, or could not be looked at
+  2   interrupted
+  3   internal error
+  4   usage error (no profile, no hosts, nothing selected)
+  5   nothing was checked
+  20  a host could not be reached
+  21  a profile, inventory or snapshot file cannot be used
+  22  a waiver has expired
+  23  something was mended but did not hold, and was undone"""
+
+HERE = files("virtvet")
+
+
+class Teaching(click.Group):
+    """Commands in the order a newcomer needs them, and errors without tracebacks."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order they are defined."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Bad input is told in lines, with its own exit code."""
+        try:
+            return super().invoke(ctx)
+        except BadInput as bad:
+            for problem in bad.problems:
+                click.echo(f"virtvet: {problem}", err=True)
+            sys.exit(ExitCode.BAD_INPUT)
+
+
+@click.group(cls=Teaching, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="virtvet")
+def main() -> None:
+    """Check KVM/libvirt hosts and their guests against a profile, on every layer.
+
+    \b
+    Start here:
+      virtvet profiles                          which profiles are shipped
+      virtvet check kvm-baseline -H local://    check this machine
+      virtvet check my.yaml -H ssh://root@hv1   check another
+      virtvet controls                          everything that can be checked
+    """
+
+
+@main.command(epilog=EXIT_CODES)
+@click.argument("profile", required=False)
+@click.option(
+    "-H",
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="HOST",
+    help="ssh://user@host:port, local://, ansible://GROUP?ansible_inventory=FILE, or a name from the inventory; repeatable",
+)
+@click.option("--inventory", metavar="FILE", help="YAML: which hosts there are, how to reach them and their guests")
+@click.option(
+    "--area", "areas", multiple=True, metavar="AREA", help="only this area (tls, cpu, memory, shares …); repeatable"
+)
+@click.option(
+    "--guest", "guests", multiple=True, metavar="NAME", help="only guests of this name or pattern; repeatable"
+)
+@click.option(
+    "--control",
+    "controls_",
+    multiple=True,
+    metavar="ID",
+    help="only this control id or pattern (CPU-PIN-*); repeatable",
+)
+@click.option("-k", "keyword", metavar="EXPR", help="only tests whose id matches, as pytest -k")
+@click.option("--list", "list_only", is_flag=True, help="show what would be checked; no host is touched")
+@click.option("--from", "from_file", metavar="FILE", help="judge a recorded snapshot instead of looking at hosts")
+@click.option("--save-snapshot", metavar="FILE", help="also write what was seen to FILE (.json or .json.gz)")
+@click.option(
+    "--fix",
+    type=click.Choice(MODES),
+    default="no",
+    show_default=True,
+    help="mend what departs: plan touches nothing, try mends and undoes, keep keeps what was verified",
+)
+@click.option(
+    "--fix-risk", type=click.Choice(RISKS), default=RISKS[0], show_default=True, help="the riskiest change allowed"
+)
+@click.option("--reports", metavar="DIR", help="where reports go  [default: ./reports]")
+@click.option("--ssh-config", metavar="FILE", help="an ssh_config(5) file for -H hosts")
+@click.option("--sudo", is_flag=True, help="become root by sudo -n on -H hosts")
+@click.option(
+    "--deadline", type=click.FloatRange(min=1), default=30, show_default=True, help="seconds a host has to answer"
+)
+@click.option("-v", "--verbose", is_flag=True, help="a line for every check")
+@click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
+def check(
+    profile: str | None,
+    hosts: tuple[str, ...],
+    list_only: bool,
+    verbose: bool,
+    pytest_args: tuple[str, ...],
+    **options: object,
+) -> None:
+    """Check hosts against PROFILE (a YAML file or a shipped profile's name).
+
+    \b
+    Examples:
+      virtvet check kvm-baseline -H ssh://root@hv1 -H ssh://root@hv2
+      virtvet check site.yaml --inventory lab.yaml --area cpu --guest 'web*'
+      virtvet check site.yaml --inventory lab.yaml --fix=plan
+      virtvet check site.yaml --from hv1.json.gz
+
+    What follows `--` goes to pytest as it is.
+    """
+    argv = [*_pytest(), *(_profile(profile)), *(f"-H={host}" for host in hosts), *_passed_on(options)]
+    look = ["--collect-only", "-q"] if list_only else ["-v"] if verbose else ["-qq"]
+    argv += [*look, "--no-header", "--no-summary", "--tb=no", *pytest_args]
+    sys.stdout.flush()
+    os.execv(sys.executable, argv)
+
+
+def _pytest() -> list[str]:
+    """The command line of pytest for our checks: our own settings, whatever pytest.ini the current folder has."""
+    checks = catalogue.shipped_dir()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "virtvet"
+    settings = str(HERE / "checks.ini")
+    return [
+        *(sys.executable, "-m", "pytest", str(checks), "-c", settings, f"--rootdir={checks.parent}"),
+        *("-o", f"cache_dir={cache}"),
+    ]
+
+
+def _profile(profile: str | None) -> list[str]:
+    return [f"--profile={profile}"] if profile else []
+
+
+FLAGS = {
+    "inventory": "--inventory",
+    "areas": "--area",
+    "guests": "--guest",
+    "controls_": "--control",
+    "keyword": "-k",
+    "from_file": "--from",
+    "save_snapshot": "--save-snapshot",
+    "fix": "--fix",
+    "fix_risk": "--fix-risk",
+    "reports": "--reports",
+    "ssh_config": "--ssh-config",
+    "sudo": "--sudo",
+    "deadline": "--deadline",
+}
+
+
+def _passed_on(options: dict[str, object]) -> list[str]:
+    passed = []
+    for name, flag in FLAGS.items():
+        value = options[name]
+        for one in value if isinstance(value, tuple) else [value]:
+            if one is True:
+                passed.append(flag)
+            elif one not in (None, False):
+                passed.append(f"{flag}={one}" if flag.startswith("--") else f"{flag}{one}")
+    return passed
+
+
+@main.command()
+@click.option("--area", "areas", multiple=True, metavar="AREA", help="only this area; repeatable")
+@click.option("--long", "long", is_flag=True, help="with rationale, hint and references")
+def controls(areas: tuple[str, ...], long: bool) -> None:
+    """List every control: what can be checked, how bad a departure is, on which layers."""
+    checks = [one for one in catalogue.shipped() if not areas or one.control.area in areas]
+    if not checks:
+        raise click.UsageError(f"no control in area {', '.join(areas)}")
+    (_print_long if long else _print_table)(checks)
+
+
+def _print_table(checks: list[catalogue.Check]) -> None:
+    table = Table(
+        "control", "area", "severity", "layers", "what must hold", box=None, header_style="bold", pad_edge=False
+    )
+    for one in checks:
+        control = one.control
+        table.add_row(control.id, control.area, control.severity, " ".join(one.layers), escape(control.title))
+    console = Console()
+    console = console if console.is_terminal else Console(width=200)
+    console.print(table)
+
+
+def _print_long(checks: list[catalogue.Check]) -> None:
+    for one in checks:
+        control = one.control
+        click.echo(f"{control.id}  {control.title}")
+        click.echo(f"  {control.area}, {control.severity}, {control.requirement}; layers: {' '.join(one.layers)}")
+        click.echo(f"  why: {control.rationale}")
+        click.echo(f"  mend: {control.hint}")
+        for reference in control.references:
+            click.echo(f"  see: {reference}")
+        click.echo()
+
+
+@main.command()
+def profiles() -> None:
+    """List the shipped profiles."""
+    for name, title in list_shipped():
+        click.echo(f"{name:20} {title}")
+
+
+@main.command()
+@click.argument("run")
+@click.option("--reports", metavar="DIR", default="reports", show_default=True, help="where the run's reports are")
+@click.option("--inventory", metavar="FILE", help="use this inventory instead of the one the run used")
+def undo(run: str, reports: str, inventory: str | None) -> None:
+    """Undo every change that RUN (an id, a folder, or "latest") made and that still stands."""
+    for line in undo_run(run, Path(reports), inventory):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the line that turns on completion in SHELL."""
+    line = f"_VIRTVET_COMPLETE={shell}_source virtvet"
+    click.echo(f"eval $({line})" if shell != "fish" else f"{line} | source")

@@ -1,0 +1,259 @@
+"""pytest wiring: options, one look before collection, a case per test, and what becomes of the results."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from virtvet import catalogue
+from virtvet.check import ATTRIBUTE, Case, Check
+from virtvet.errors import BadInput, ExitCode
+from virtvet.inventory import Inventory, from_hostspecs, load_inventory
+from virtvet.judge import Observed, Outcome, judge
+from virtvet.progress import LookProgress
+from virtvet.record import Recorder
+from virtvet.remedies.mender import MODES, RISKS, Mender
+from virtvet.session import Selection, Session, profiles_of
+from virtvet.snapshot.look import Connections
+from virtvet.snapshot.model import Snapshot
+from virtvet.snapshot.store import save as save_snapshots
+
+RUN = pytest.StashKey["Run"]()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The parameter of one test: a case of a check on a host."""
+
+    check: Check
+    host: str
+    case: Case
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.case.subject}"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options; testinfra brings --hosts, --ssh-config, --ssh-identity-file, --sudo."""
+    group = parser.getgroup("virtvet", "virtvet: check KVM/libvirt hosts against a profile")
+    add = group.addoption
+    add("--profile", metavar="P", help="what hosts and guests must be: a YAML file or the name of a shipped profile")
+    add(
+        "-H",
+        dest="virtvet_hosts",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="a host, as in --hosts; repeatable",
+    )
+    add("--inventory", metavar="FILE", help="which hosts there are and how each is reached (YAML)")
+    add("--area", metavar="AREA", action="append", default=[], help="only checks of this area (tls, cpu …); repeatable")
+    add("--guest", metavar="NAME", action="append", default=[], help="only guests of this name or pattern; repeatable")
+    add("--control", metavar="ID", action="append", default=[], help="only this control id or pattern; repeatable")
+    add("--from", dest="from_file", metavar="FILE", help="judge a recorded snapshot instead of looking at hosts")
+    add("--save-snapshot", metavar="FILE", help="write what was seen to this file (.json or .json.gz)")
+    add("--fix", choices=MODES, default="no", help="mend what departs: plan touches nothing, try undoes, keep keeps")
+    add("--fix-risk", choices=RISKS, default=RISKS[0], help="the riskiest change allowed (default: %(default)s)")
+    add("--reports", metavar="DIR", help="where reports go (default: ./reports)")
+    add("--deadline", metavar="S", type=float, default=30.0, help="seconds a host has to answer (default: %(default)g)")
+
+
+@dataclass
+class Run:
+    """What one pytest run of checks carries, from command line to reports."""
+
+    session: Session
+    recorder: Recorder
+    mender: Mender | None = None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Refuse bad input before anything starts. Inert unless the collected files declare checks."""
+    if any(config.getoption(name, None) for name in ("help", "version", "showfixtures", "markers")):
+        return None
+    checks = catalogue.load(_paths(config))
+    if not checks:
+        return None
+    try:
+        config.stash[RUN] = _prepare(config, checks)
+    except BadInput as bad:
+        for problem in bad.problems:
+            sys.stderr.write(f"virtvet: {problem}\n")
+        return ExitCode.BAD_INPUT
+    return None
+
+
+def _paths(config: pytest.Config) -> list[Path]:
+    return [config.invocation_params.dir / argument.split("::")[0] for argument in config.args]
+
+
+def _prepare(config: pytest.Config, checks: tuple[Check, ...]) -> Run:
+    option = config.getoption
+    selection = Selection(_split(option("area")), _split(option("control")), _split(option("guest")))
+    selection.verify(checks)
+    inventory = _inventory(config)
+    chosen = tuple(check for check in checks if selection.takes(check))
+    profiles = profiles_of(inventory, option("profile"))
+    session = Session(inventory, profiles, chosen, selection, Connections(deadline=option("deadline")))
+    if option("from_file"):
+        session.replay(Path(option("from_file")))
+    recorder = Recorder(session, Path(option("reports") or config.invocation_params.dir / "reports"), option("profile"))
+    return Run(session, recorder)
+
+
+def _split(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(part for value in values for part in value.split(",") if part)
+
+
+def _inventory(config: pytest.Config) -> Inventory:
+    option = config.getoption
+    specs = [*option("virtvet_hosts"), *(option("hosts") or "").split(",")]
+    specs = [spec for spec in specs if spec]
+    if not option("profile") and not option("inventory"):
+        raise pytest.UsageError(
+            "no profile: say what hosts must be with --profile P (virtvet profiles lists shipped ones)"
+        )
+    if option("inventory"):
+        return load_inventory(Path(option("inventory")), only=specs)
+    if not specs:
+        raise pytest.UsageError("no hosts: name them with --hosts/-H ssh://host, or --inventory FILE")
+    return from_hostspecs(
+        specs, ssh_config=option("ssh_config"), identity=option("ssh_identity_file"), sudo=option("sudo")
+    )
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Look at every host once, before the cases are made from what is there."""
+    run = session.config.stash.get(RUN, None)
+    option = session.config.getoption
+    if run and not option("collectonly"):
+        if not option("from_file"):
+            with LookProgress(sys.stderr) as progress:
+                run.session.look(progress, option("deadline"))
+        if option("save_snapshot"):
+            save_snapshots(run.session.snapshots, Path(option("save_snapshot")))
+        run.mender = Mender.start(option("fix"), option("fix_risk"), run.session, run.recorder.directory)
+    return (yield)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each case of its check on each host."""
+    check = getattr(metafunc.function, ATTRIBUTE, None)
+    run = metafunc.config.stash.get(RUN, None)
+    if check is None or run is None:
+        return
+    taken = run.session.selection.takes(check)
+    asked = [
+        Asked(check, host, case) for host in run.session.targets if taken for case in run.session.cases(check, host)
+    ]
+    metafunc.parametrize("case", asked, indirect=True, ids=map(str, asked))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A check without cases is not asked: no empty-parameter skip may look like a result."""
+    if RUN in config.stash:
+        items[:] = [item for item in items if not _empty(item)]
+
+
+def _empty(item: pytest.Item) -> bool:
+    return hasattr(getattr(item, "function", None), ATTRIBUTE) and _asked(item) is None
+
+
+def _asked(item: pytest.Item) -> Asked | None:
+    callspec = getattr(item, "callspec", None)
+    asked = callspec.params.get("case") if callspec else None
+    return asked if isinstance(asked, Asked) else None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """That hosts answer is no check of a profile: a selection that leaves nothing else is a mistake."""
+    run = session.config.stash.get(RUN, None)
+    asked = [found for item in session.items if (found := _asked(item))]
+    if run and all(found.check.prerequisite in ("host", "libvirt") for found in asked) and not _others(session.items):
+        raise pytest.UsageError("no checks selected: nothing in the profile fits this selection")
+
+
+def _others(items: list[pytest.Item]) -> list[pytest.Item]:
+    return [item for item in items if _asked(item) is None]
+
+
+@pytest.fixture
+def case(request: pytest.FixtureRequest) -> Case:
+    """What is expected: the case this test is for."""
+    asked: Asked = request.param
+    return asked.case
+
+
+@pytest.fixture
+def machine(request: pytest.FixtureRequest) -> Snapshot:
+    """The snapshot of the host this test is about, for checks that read more than their layers."""
+    run = request.config.stash[RUN]
+    return run.session.snapshots[_asked_of(request).host]
+
+
+def _asked_of(request: pytest.FixtureRequest) -> Asked:
+    asked = _asked(request.node)
+    assert asked is not None, "this fixture is for tests decorated with @check"
+    return asked
+
+
+@pytest.fixture
+def observed(request: pytest.FixtureRequest, case: Case) -> Observed:
+    """What every layer shows; mended first if --fix allows. Could not look is an error here, not a failed assertion."""
+    run, asked = request.config.stash[RUN], _asked_of(request)
+    seen = judge(asked.check, case, run.session.snapshots[asked.host])
+    mending = None
+    if run.mender:
+        seen, mending = run.mender.settle(asked.check, case, asked.host, seen)
+    run.recorder.observed(request.node.nodeid, seen, mending)
+    if seen.outcome is Outcome.SKIPPED:
+        pytest.skip(seen.message())
+    if seen.outcome is Outcome.ERROR:
+        pytest.fail(f"could not look: {seen.message()}", pytrace=False)
+    return seen
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Say which layer departs instead of two long objects."""
+    return [left.message()] if isinstance(left, Observed) and op == "==" else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test of ours begins."""
+    if (run := item.config.stash.get(RUN, None)) and (asked := _asked(item)):
+        run.recorder.begin(item.nodeid, asked.check, asked.case, asked.host)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Generator[None, Any, Any]:
+    """Results are kept as tests end, so that an interrupted run still has a report."""
+    report = yield
+    if (run := item.config.stash.get(RUN, None)) and _asked(item):
+        run.recorder.phase(item.nodeid, report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
+    """Write the reports, print the summary, and set the exit code that says most."""
+    result = yield
+    run = session.config.stash.get(RUN, None)
+    if run and not session.config.getoption("collectonly"):
+        undone = run.mender is not None and run.mender.undone
+        session.exitstatus = run.recorder.finish(int(session.exitstatus), sys.stdout, undone)
+    return result
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Hang up."""
+    if run := config.stash.get(RUN, None):
+        run.session.connections.close()

@@ -1,0 +1,157 @@
+"""One run, without pytest: from what was asked to snapshots and cases. The plugin wires this to pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from virtvet.check import Case, Check
+from virtvet.errors import BadInput, Problem
+from virtvet.inventory import HostAccess, Inventory
+from virtvet.probes.reach import UPTIME
+from virtvet.profile import Profile
+from virtvet.profile.load import load_profile
+from virtvet.snapshot.look import Connections, HostPlan, look
+from virtvet.snapshot.model import LibvirtAnswer, Snapshot
+from virtvet.snapshot.sources import HostSource, Libvirt, Source
+from virtvet.snapshot.store import load as load_snapshots
+from virtvet.target import GuestTarget, HostTarget
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which cases were asked for; empty means all. Patterns as in a shell. Prerequisites are always in."""
+
+    areas: tuple[str, ...] = ()
+    controls: tuple[str, ...] = ()
+    guests: tuple[str, ...] = ()
+
+    def takes(self, check: Check) -> bool:
+        """Whether any case of this check can be wanted."""
+        wanted = _any(check.control.area, self.areas) and _any(check.control.id, self.controls)
+        return wanted or bool(check.prerequisite)
+
+    def takes_guest(self, name: str | None) -> bool:
+        """Matters of the host are left out when guests were named."""
+        return not self.guests or (name is not None and _any(name, self.guests))
+
+    def verify(self, checks: Iterable[Check]) -> None:
+        """Raises BadInput for an area or control that no check has: a typo must not select nothing and look fine."""
+        checks = tuple(checks)
+        _known("area", self.areas, {check.control.area for check in checks})
+        _known("control", self.controls, {check.control.id for check in checks})
+
+
+def _any(name: str, patterns: Collection[str]) -> bool:
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _known(what: str, patterns: Iterable[str], names: Collection[str]) -> None:
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise BadInput.one(f"no such {what}: {pattern}", f"there are: {', '.join(sorted(names))}")
+
+
+@dataclass
+class Session:
+    """The state of one run. `checks` is what the selection takes of everything collected."""
+
+    inventory: Inventory
+    profiles: Mapping[str, Profile]
+    checks: tuple[Check, ...]
+    selection: Selection
+    connections: Connections
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    targets: dict[str, HostTarget] = field(default_factory=dict)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    looked_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        for access in self.inventory.hosts.values():
+            self.targets[access.name] = self._with_inside(HostTarget.unseen(access, self.profiles[access.name]))
+
+    def look(self, progress: Callable[[str, str], None], deadline: float) -> None:
+        """Ask every host, in parallel, everything the selected checks need."""
+        plans = [self.plan(target) for target in self.targets.values()]
+        self._saw(look(plans, progress, deadline=deadline, connections=self.connections))
+
+    def replay(self, file: Path) -> None:
+        """Take the looks from a snapshot file instead."""
+        recorded = load_snapshots(file)
+        if missing := sorted(set(self.targets) - set(recorded)):
+            raise BadInput.one(f"{file} holds no snapshot of {', '.join(missing)}", f"it holds {', '.join(recorded)}")
+        self._saw({name: recorded[name] for name in self.targets})
+
+    def look_again(self, host: str, checks: Collection[Check]) -> Snapshot:
+        """A fresh look at one host, only as far as these checks need. The session's own snapshot stays."""
+        plan = self.plan(self.targets[host], checks)
+        return look([plan], lambda _host, _what: None, connections=self.connections)[host]
+
+    def plan(self, target: HostTarget, checks: Collection[Check] | None = None) -> HostPlan:
+        """The union of the sources of these checks (default: all selected), host and guests."""
+        chosen = self.checks if checks is None else tuple(checks)
+        sources: set[Source] = {UPTIME, Libvirt()}
+        for check in chosen:
+            sources.update(check.sources(target))
+
+        def inside(domains: Collection[str]) -> dict[str, frozenset[HostSource]]:
+            guests = (guest for guest in target.seen(domains).guests if guest.matched)
+            asked = {guest.name: self._inside(guest, chosen) for guest in guests}
+            return {name: wanted for name, wanted in asked.items() if wanted}
+
+        return HostPlan(target.access, frozenset(sources), inside)
+
+    def cases(self, check: Check, host: str) -> Iterable[Case]:
+        """The check's cases on this host that the selection takes."""
+        return (case for case in check.cases(self.targets[host]) if self._takes(check, case))
+
+    def _takes(self, check: Check, case: Case) -> bool:
+        if check.prerequisite and case.guest is None:
+            return True
+        return self.selection.takes_guest(case.guest)
+
+    def _saw(self, snapshots: Mapping[str, Snapshot]) -> None:
+        self.looked_seconds = (datetime.now(UTC) - self.started).total_seconds()
+        self.snapshots.update(snapshots)
+        for name, snapshot in snapshots.items():
+            answer = None if snapshot.unreachable else snapshot.answers.get(Libvirt())
+            if isinstance(answer, LibvirtAnswer):
+                self.targets[name] = self._with_inside(self.targets[name].seen(answer.domains))
+
+    def _with_inside(self, target: HostTarget) -> HostTarget:
+        guests = (replace(guest, inside=bool(self._inside(guest, self.checks))) for guest in target.guests)
+        return replace(target, guests=tuple(guests))
+
+    def _inside(self, guest: GuestTarget, checks: Collection[Check]) -> frozenset[HostSource]:
+        if not self.selection.takes_guest(guest.name):
+            return frozenset()
+        wanted = {source for check in checks for source in check.guest_sources(guest)}
+        return frozenset(wanted | {UPTIME}) if wanted else frozenset()
+
+
+def profiles_of(inventory: Inventory, option: str | None) -> dict[str, Profile]:
+    """Each host's profile: the option's for all, else the one its inventory names. Raises BadInput."""
+    loaded: dict[str, Profile] = {}
+
+    def once(name: str) -> Profile:
+        return loaded[name] if name in loaded else loaded.setdefault(name, load_profile(name))
+
+    found, problems = {}, []
+    for access in inventory.hosts.values():
+        if wanted := option or profile_name(access):
+            found[access.name] = once(wanted)
+        else:
+            problems.append(
+                Problem(f"no profile for host {access.name}", "give --profile, or profile: in the inventory")
+            )
+    if problems:
+        raise BadInput(problems)
+    return found
+
+
+def profile_name(access: HostAccess) -> str | None:
+    """The profile the inventory names for this host."""
+    return None if access.profile is None else str(access.profile)
