@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -65,55 +67,37 @@ def main() -> None:
     """
 
 
+HOSTS = "ssh://user@host:port, local://, ansible://GROUP?ansible_inventory=FILE, or a name of the inventory"
+FIX = "mend what departs: plan touches nothing, try mends and undoes, keep keeps what was verified"
+
+
+def _many(name: str, metavar: str, text: str, short: str = "") -> Callable[[Any], Any]:
+    names = [short, f"--{name}"] if short else [f"--{name}"]
+    return click.option(*names, name, multiple=True, metavar=metavar, help=f"{text}; repeatable")
+
+
 @main.command(epilog=EXIT_CODES)
 @click.argument("profile", required=False)
-@click.option(
-    "-H",
-    "--host",
-    "hosts",
-    multiple=True,
-    metavar="HOST",
-    help="ssh://user@host:port, local://, ansible://GROUP?ansible_inventory=FILE, or a name from the inventory; repeatable",
-)
+@_many("host", "HOST", HOSTS, short="-H")
 @click.option("--inventory", metavar="FILE", help="YAML: which hosts there are, how to reach them and their guests")
-@click.option(
-    "--area", "areas", multiple=True, metavar="AREA", help="only this area (tls, cpu, memory, shares …); repeatable"
-)
-@click.option(
-    "--guest", "guests", multiple=True, metavar="NAME", help="only guests of this name or pattern; repeatable"
-)
-@click.option(
-    "--control",
-    "controls_",
-    multiple=True,
-    metavar="ID",
-    help="only this control id or pattern (CPU-PIN-*); repeatable",
-)
+@_many("area", "AREA", "only this area (tls, cpu, memory, shares …)")
+@_many("guest", "NAME", "only guests of this name or pattern")
+@_many("control", "ID", "only this control id or pattern (CPU-PIN-*)")
 @click.option("-k", "keyword", metavar="EXPR", help="only tests whose id matches, as pytest -k")
 @click.option("--list", "list_only", is_flag=True, help="show what would be checked; no host is touched")
-@click.option("--from", "from_file", metavar="FILE", help="judge a recorded snapshot instead of looking at hosts")
+@click.option("--from", "from", metavar="FILE", help="judge a recorded snapshot instead of looking at hosts")
 @click.option("--save-snapshot", metavar="FILE", help="also write what was seen to FILE (.json or .json.gz)")
-@click.option(
-    "--fix",
-    type=click.Choice(MODES),
-    default="no",
-    show_default=True,
-    help="mend what departs: plan touches nothing, try mends and undoes, keep keeps what was verified",
-)
-@click.option(
-    "--fix-risk", type=click.Choice(RISKS), default=RISKS[0], show_default=True, help="the riskiest change allowed"
-)
+@click.option("--fix", type=click.Choice(MODES), default="no", show_default=True, help=FIX)
+@click.option("--fix-risk", type=click.Choice(RISKS), default=RISKS[0], show_default=True, help="the riskiest allowed")
 @click.option("--reports", metavar="DIR", help="where reports go  [default: ./reports]")
 @click.option("--ssh-config", metavar="FILE", help="an ssh_config(5) file for -H hosts")
 @click.option("--sudo", is_flag=True, help="become root by sudo -n on -H hosts")
-@click.option(
-    "--deadline", type=click.FloatRange(min=1), default=30, show_default=True, help="seconds a host has to answer"
-)
+@click.option("--deadline", type=click.FloatRange(min=1), default=30, show_default=True, help="seconds a host may take")
 @click.option("-v", "--verbose", is_flag=True, help="a line for every check")
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
 def check(
     profile: str | None,
-    hosts: tuple[str, ...],
+    keyword: str | None,
     list_only: bool,
     verbose: bool,
     pytest_args: tuple[str, ...],
@@ -130,11 +114,13 @@ def check(
 
     What follows `--` goes to pytest as it is.
     """
-    argv = [*_pytest(), *(_profile(profile)), *(f"-H={host}" for host in hosts), *_passed_on(options)]
-    look = ["--collect-only", "-q"] if list_only else ["-v"] if verbose else ["-qq"]
-    argv += [*look, "--no-header", "--no-summary", "--tb=no", *pytest_args]
+    selected = [f"--profile={profile}"] if profile else []
+    selected += ["-k", keyword] if keyword else []
+    shown = ["--collect-only", "-q"] if list_only else ["-v"] if verbose else ["-qq"]
+    quiet = ["--no-header", "--no-summary", "--tb=no"]
+    argv = [*_pytest(), *selected, *_as_flags(options), *shown, *quiet, *pytest_args]
     sys.stdout.flush()
-    os.execv(sys.executable, argv)
+    os.execv(sys.executable, argv)  # noqa: S606 - pytest must start in a process of its own to rewrite assertions
 
 
 def _pytest() -> list[str]:
@@ -148,37 +134,15 @@ def _pytest() -> list[str]:
     ]
 
 
-def _profile(profile: str | None) -> list[str]:
-    return [f"--profile={profile}"] if profile else []
-
-
-FLAGS = {
-    "inventory": "--inventory",
-    "areas": "--area",
-    "guests": "--guest",
-    "controls_": "--control",
-    "keyword": "-k",
-    "from_file": "--from",
-    "save_snapshot": "--save-snapshot",
-    "fix": "--fix",
-    "fix_risk": "--fix-risk",
-    "reports": "--reports",
-    "ssh_config": "--ssh-config",
-    "sudo": "--sudo",
-    "deadline": "--deadline",
-}
-
-
-def _passed_on(options: dict[str, object]) -> list[str]:
-    passed = []
-    for name, flag in FLAGS.items():
-        value = options[name]
+def _as_flags(options: dict[str, object]) -> Iterator[str]:
+    """Our options are the plugin's, by the same names."""
+    for name, value in options.items():
+        flag = "-H" if name == "host" else f"--{name.replace('_', '-')}"
         for one in value if isinstance(value, tuple) else [value]:
             if one is True:
-                passed.append(flag)
-            elif one not in (None, False):
-                passed.append(f"{flag}={one}" if flag.startswith("--") else f"{flag}{one}")
-    return passed
+                yield flag
+            elif one is not None and one is not False:
+                yield f"{flag}={one}"
 
 
 @main.command()

@@ -24,7 +24,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one layer showed: readings with their verdicts, or why it could not be read, or why it does not exist here."""
+    """What one layer showed: readings with their verdicts, why it could not be read, or why it does not exist here."""
 
     layer: Layer
     expected: Any
@@ -102,7 +102,7 @@ def _see(check: Check, layer: Layer, case: Case, snapshot: Snapshot) -> Seen:
 
 
 def _outcome(layers: tuple[Seen, ...]) -> Outcome:
-    """A departure that was seen is a failure whatever else could not be read; then errors; nothing read never passes."""
+    """A departure that was seen is a failure whatever could not be read; then errors; nothing read never passes."""
     if any(seen.departs for seen in layers):
         return Outcome.FAILED
     if any(seen.error and not seen.blocked for seen in layers):

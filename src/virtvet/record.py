@@ -99,7 +99,7 @@ class Recorder:
         return all(result.outcome is Outcome.SKIPPED for result in self.results)
 
     def _blind(self) -> bool:
-        """A prerequisite that failed may have been deselected by -k; what needed it was skipped, and is not vouched for."""
+        """A prerequisite that failed may be deselected by -k; what needed it was skipped, and is not vouched for."""
         return any(layer.verdict == "error" for result in self.results for layer in result.layers.values())
 
     def run(self, code: int) -> Run:
