@@ -1,3 +1,1 @@
-"""A checkout is used without installing it: the plugin is named here; an installed wheel has it as an entry point."""
-
-pytest_plugins = ["virtvet.plugin"]
+"""The plugin is named here once every module it needs has landed."""

@@ -1,4 +1,4 @@
-"""The machines and guests asked about answer. Everything else needs this, so it is always checked, and reported once."""
+"""The machines and guests asked about answer. Everything else needs this: always checked, reported once."""
 
 from __future__ import annotations
 

@@ -1,0 +1,35 @@
+"""Real faults, as data: what is broken in the lab, and exactly which controls must then depart, on which layers.
+
+Each area's faults stand in the module of its name; `ALL` gathers them. `tests/lab/test_faults.py` breaks, looks,
+compares, restores, looks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way to break a host or a guest.
+
+    name: what is broken, in words. on: "hv1" or "hv1/web1", where `breaks` and `restores` run by sh.
+    departs: control id (or "control subject") -> the layers that must depart ("actual", "config live"), or "error"
+    where looking itself must fail. Everything not named must stay as it was.
+    libvirt_over: how the checker reaches libvirt; faults of TLS use "ssh", so that they do not blind the rest.
+    """
+
+    name: str
+    on: str
+    breaks: str
+    restores: str
+    departs: Mapping[str, str]
+    libvirt_over: str = "ssh"
+    deadline: float = 20
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def host(self) -> str:
+        """The host it is on."""
+        return self.on.partition("/")[0]

@@ -1,0 +1,51 @@
+"""The one comparison, and how values are shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from virtvet.expect import AtLeast, AtMost, Contains, OneOf, Within, matches, ranges, show
+
+
+@pytest.mark.parametrize(
+    ("expected", "value", "good"),
+    [
+        (1, 1, True),
+        (True, 1, False),
+        (0, False, False),
+        (None, None, True),
+        (None, 0, False),
+        (frozenset({1}), {1}, True),
+        (AtLeast(30), 30, True),
+        (AtLeast(30), 29.9, False),
+        (AtLeast(30), "31", False),
+        (AtMost(1), 2, False),
+        (Contains.of("ab"), ["a", "b", "c"], True),
+        (Contains.of("ab"), "abc", False),
+        (Within(frozenset({0, 1})), {1}, True),
+        (Within(frozenset({0, 1})), {2}, False),
+        (OneOf(("running", "idle")), "idle", True),
+    ],
+)
+def test_matches(expected: object, value: object, good: bool) -> None:
+    assert matches(expected, value) is good
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "not set"),
+        (True, "yes"),
+        (frozenset({0, 1, 2, 5}), "0-2,5"),
+        (frozenset(), "none"),
+        (frozenset({"b", "a"}), "a, b"),
+        ({"x": 1}, "x=1"),
+        (AtLeast(30, "days"), "at least 30 days"),
+    ],
+)
+def test_show(value: object, shown: str) -> None:
+    assert show(value) == shown
+
+
+def test_ranges_are_the_kernels_cpulist_format() -> None:
+    assert ranges([7, 0, 1, 2, 5]) == "0-2,5,7"
