@@ -63,7 +63,7 @@ class Share(Wants):
     """`<filesystem type=…>`; QEMU knows no other."""
     driver: Literal["9p", "virtiofs"] = "9p"
     accessmode: Literal["passthrough", "mapped", "squash"] | None = None
-    """Whose rights count on the host. squash is passthrough that forgives a failed chown. virtiofs: passthrough only."""
+    """Whose rights count on the host (squash: passthrough that forgives a failed chown); virtiofs: passthrough only."""
     readonly: bool | None = None
     """Whether the device itself refuses writes."""
     mount: Mount | None = None

@@ -1,0 +1,343 @@
+"""Shared folders: the host's directory, the guest's filesystem device on each layer, and the mount inside the guest."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from lxml import etree
+
+from virtvet.check import Reading
+from virtvet.errors import CannotLook, NotApplicable
+from virtvet.probes import domain_xml, kernel, mounts, v9fs
+from virtvet.snapshot.model import Snapshot, Status, text_of
+from virtvet.snapshot.sources import Command, Glob, Libvirt, Processes, Source, Stat
+
+if TYPE_CHECKING:
+    from virtvet.target import HostTarget
+
+_WANTED = r'^(guest=|local,|\{"driver":"(virtio-9p|vhost-user-fs)|(virtio-9p|vhost-user-fs)-)'
+QEMU_ARGUMENTS = Command(
+    (
+        "sh",
+        "-c",
+        'for f in /run/libvirt/qemu/*.pid; do read -r p <"$f" && set -- "$@" "/proc/$p/cmdline"; done; '
+        f"[ $# -gt 0 ] || exit 0; grep -zaHE '{_WANTED}' -- \"$@\"",
+    )
+)
+"""Of libvirt's processes only the arguments that name the guest and its shares: others may carry secrets.
+
+Answer: `/proc/4711/cmdline:guest=web1,debug-threads=on` and so on, each ended by NUL.
+"""
+VIRTIOFSD = Processes("virtiofsd", ("cmdline",))
+VIRTIOFSD_PIDS = Glob("/run/libvirt/qemu/*-fs.pid")
+"""`1-web1-fs0-fs.pid` (src/qemu/qemu_virtiofs.c, qemuVirtioFSCreatePidFilename)."""
+
+SOURCES: tuple[Source, ...] = (Libvirt(), QEMU_ARGUMENTS, VIRTIOFSD, VIRTIOFSD_PIDS)
+TAGS = Glob("/sys/bus/virtio/drivers/9pnet_virtio/*/mount_tag")
+GUEST_SOURCES = (mounts.MOUNTS, mounts.FSTAB, mounts.UNITS, mounts.SYSTEMD, kernel.OSRELEASE, TAGS)
+
+NOTHING = "nothing mounted"
+"""The value of a directory at which nothing is mounted, now or after the next boot."""
+
+
+# --- the directory on the host
+
+
+def directory_sources(host: HostTarget) -> Iterable[Source]:
+    """One stat for each stated directory."""
+    return {Stat(share.source) for guest in host.guests for share in guest.wants.shares.values()}
+
+
+def kind(snapshot: Snapshot, directory: str) -> Reading:
+    """`directory`, or what else stands there; None when nothing does."""
+    found = snapshot.maybe_stat(Stat(directory))
+    return Reading(found.kind if found else None, directory)
+
+
+def owner(snapshot: Snapshot, directory: str, numeric: bool) -> Reading:
+    """The owner's name, or with `numeric` the number as text."""
+    status = _status(snapshot, directory)
+    return Reading(str(status.uid) if numeric else status.owner, directory, _listed(status))
+
+
+def group(snapshot: Snapshot, directory: str, numeric: bool) -> Reading:
+    """The group's name, or with `numeric` the number as text."""
+    status = _status(snapshot, directory)
+    return Reading(str(status.gid) if numeric else status.group, directory, _listed(status))
+
+
+def mode(snapshot: Snapshot, directory: str) -> Reading:
+    """`0755`."""
+    status = _status(snapshot, directory)
+    return Reading(f"{status.mode:04o}", directory, _listed(status))
+
+
+def _status(snapshot: Snapshot, directory: str) -> Status:
+    if (status := snapshot.maybe_stat(Stat(directory))) is None:
+        raise NotApplicable(f"{directory} does not exist")
+    return status
+
+
+def _listed(status: Status) -> str:
+    return f"{status.kind} {status.mode:04o} {status.owner}({status.uid}):{status.group}({status.gid})"
+
+
+# --- the device
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One filesystem device as one layer shows it; `read_from` and `excerpt` are the evidence."""
+
+    directory: str | None
+    driver: str
+    accessmode: str
+    readonly: bool
+    type: str
+    read_from: str
+    excerpt: str
+
+
+Find = Callable[[Snapshot, str, str], Device | None]
+
+
+def configured(snapshot: Snapshot, guest: str, tag: str) -> Device | None:
+    """The device of the stored domain XML."""
+    return from_xml(domain_xml.config(snapshot, guest), tag, f"virsh dumpxml --inactive {guest}")
+
+
+def running(snapshot: Snapshot, guest: str, tag: str) -> Device | None:
+    """The device of the running domain's XML."""
+    return from_xml(domain_xml.live(snapshot, guest), tag, f"virsh dumpxml {guest}")
+
+
+def exported(snapshot: Snapshot, guest: str, tag: str) -> Device | None:
+    """The device of QEMU's own arguments; for virtiofs, the directory that its virtiofsd serves."""
+    domain = domain_xml.live(snapshot, guest)
+    read_from, arguments = qemu_arguments(snapshot, guest)
+    device = from_arguments(arguments, tag, read_from)
+    if device is None or device.driver != "virtiofs":
+        return device
+    return _virtiofs(snapshot, domain, tag, device)
+
+
+def from_xml(domain: etree._Element, tag: str, read_from: str) -> Device | None:
+    """`<filesystem type='mount' accessmode='mapped'><source dir='/srv/share'/><target dir='hostshare'/></filesystem>`.
+
+    Defaults as src/conf/domain_conf.c: type mount, accessmode passthrough, driver path (9p).
+    """
+    for element in domain.iterfind("devices/filesystem"):
+        if _attribute(element, "target", "dir") == tag:
+            driver = _attribute(element, "driver", "type")
+            return Device(
+                directory=_attribute(element, "source", "dir"),
+                driver="virtiofs" if driver == "virtiofs" else "9p",
+                accessmode=element.get("accessmode", "passthrough"),
+                readonly=element.find("readonly") is not None,
+                type=element.get("type", "mount"),
+                read_from=read_from,
+                excerpt=_shown(element),
+            )
+    return None
+
+
+def _attribute(element: etree._Element, child: str, name: str) -> str | None:
+    found = element.find(child)
+    return None if found is None else found.get(name)
+
+
+def _shown(element: etree._Element) -> str:
+    return re.sub(r">\s+<", "><", etree.tostring(element, encoding="unicode", with_tail=False))[:500]
+
+
+def qemu_arguments(snapshot: Snapshot, guest: str) -> tuple[str, tuple[str, ...]]:
+    """The file and the share arguments of a guest's QEMU. Raises CannotLook when no process bears its name."""
+    processes: dict[str, list[str]] = {}
+    for record in snapshot.read(QEMU_ARGUMENTS).stdout.decode("utf-8", "backslashreplace").split("\0"):
+        path, _, argument = record.partition(":")
+        processes.setdefault(path, []).append(argument)
+    for path, arguments in processes.items():
+        if any(keywords(one).get("guest") == guest for one in arguments if one.startswith("guest=")):
+            return path, tuple(arguments)
+    raise CannotLook(f"/run/libvirt/qemu/{guest}.pid", "no QEMU process that we may read bears this guest's name")
+
+
+def keywords(argument: str) -> dict[str, str]:
+    """QEMU's `key=value` lists, where a comma in a value is doubled.
+
+    `local,security_model=mapped,id=fsdev-fs0,path=/srv/a,,b` -> {"local": "", "security_model": "mapped", …,
+    "path": "/srv/a,b"}
+    """
+    parts = (part.replace("\0", ",") for part in argument.replace(",,", "\0").split(","))
+    return dict(part.partition("=")[::2] for part in parts)
+
+
+def from_arguments(arguments: Iterable[str], tag: str, read_from: str) -> Device | None:
+    """The device with this tag out of `-device` and `-fsdev` arguments; the directory is None for virtiofs."""
+    devices = [_device(one) for one in arguments if one.startswith(("{", "virtio-9p", "vhost-user-fs"))]
+    backends = {one["id"]: one for one in map(keywords, arguments) if "local" in one and "id" in one}
+    for device in devices:
+        if device.get("tag") == tag:
+            return Device(None, "virtiofs", "passthrough", False, "mount", read_from, str(device)[:500])
+        if device.get("mount_tag") == tag:
+            return _nine_p(backends.get(str(device.get("fsdev")), {}), read_from)
+    return None
+
+
+def _device(argument: str) -> dict[str, Any]:
+    """A `-device` argument as JSON (libvirt 6.10 and newer with QEMU 6.2 and newer) or as a keyword list."""
+    if not argument.startswith("{"):
+        return keywords(argument)
+    try:
+        parsed = json.loads(argument)
+    except ValueError as mistake:
+        raise CannotLook("-device of QEMU", f"is not JSON: {mistake}") from None
+    return parsed if isinstance(parsed, dict) else {}
+
+
+ACCESSMODES = {"mapped": "mapped", "mapped-xattr": "mapped", "passthrough": "passthrough", "none": "squash"}
+"""security_model of -fsdev to libvirt's accessmode (src/qemu/qemu_command.c, qemuBuildFSDevCmd)."""
+
+
+def _nine_p(backend: dict[str, str], read_from: str) -> Device:
+    model = backend.get("security_model", "none")
+    return Device(
+        directory=backend.get("path"),
+        driver="9p",
+        accessmode=ACCESSMODES.get(model, model),
+        readonly=backend.get("readonly", "off") in ("on", ""),
+        type="mount",
+        read_from=read_from,
+        excerpt=",".join(f"{key}={value}" for key, value in backend.items())[:500],
+    )
+
+
+def _virtiofs(snapshot: Snapshot, domain: etree._Element, tag: str, device: Device) -> Device:
+    """The device completed by the directory its virtiofsd serves."""
+    path, arguments = _virtiofsd(snapshot, _pid(snapshot, domain, tag))
+    return replace(
+        device,
+        directory=served(arguments),
+        readonly="--readonly" in arguments,
+        read_from=path,
+        excerpt=" ".join(arguments)[:500],
+    )
+
+
+def _pid(snapshot: Snapshot, domain: etree._Element, tag: str) -> str:
+    alias = next(
+        _attribute(one, "alias", "name")
+        for one in domain.iterfind("devices/filesystem")
+        if _attribute(one, "target", "dir") == tag
+    )
+    for path, found in snapshot.read(VIRTIOFSD_PIDS).items():
+        if path.rpartition("/")[2].startswith(f"{domain.get('id')}-") and path.endswith(f"-{alias}-fs.pid"):
+            return text_of(path, found).strip()
+    raise CannotLook(VIRTIOFSD_PIDS, f"no virtiofsd of {domain.findtext('name')} serves {tag}")
+
+
+def _virtiofsd(snapshot: Snapshot, pid: str) -> tuple[str, tuple[str, ...]]:
+    path = f"/proc/{pid}/cmdline"
+    files = snapshot.read(VIRTIOFSD)
+    if path not in files:
+        raise CannotLook(path, "the virtiofsd of libvirt's pid file is not running")
+    return path, tuple(text_of(path, files[path]).rstrip("\0").split("\0"))
+
+
+def served(arguments: tuple[str, ...]) -> str | None:
+    """`--shared-dir /srv/share` (virtiofsd in Rust) or `-o source=/srv/share,cache=auto` (in C)."""
+    for flag, value in pairwise(arguments):
+        if flag == "--shared-dir":
+            return value
+        if flag == "-o" and "source" in (options := keywords(value)):
+            return options["source"]
+    return None
+
+
+def directory_of(find: Find) -> Callable[[Snapshot, str, str], Reading]:
+    """A probe: the host directory behind a tag; None when there is no such device."""
+
+    def probe(snapshot: Snapshot, guest: str, tag: str) -> Reading:
+        device = find(snapshot, guest, tag)
+        if device is None:
+            return Reading(None, "filesystem devices", f"no filesystem device of {guest} has the tag {tag}")
+        return Reading(device.directory, device.read_from, device.excerpt)
+
+    return probe
+
+
+def attribute_of(find: Find, name: str) -> Callable[[Snapshot, str, str], Reading]:
+    """A probe: an attribute of the device with a tag. Raises NotApplicable without one: SHARE-DEV-1 judges that."""
+
+    def probe(snapshot: Snapshot, guest: str, tag: str) -> Reading:
+        device = find(snapshot, guest, tag)
+        if device is None:
+            raise NotApplicable(f"no filesystem device has the tag {tag}")
+        return Reading(getattr(device, name), device.read_from, device.excerpt)
+
+    return probe
+
+
+# --- inside the guest
+
+
+def tags(snapshot: Snapshot, guest: str) -> Reading:
+    """The 9p tags that the guest's virtio bus offers. Raises NotApplicable while 9pnet_virtio is not loaded."""
+    files = snapshot.guest(guest).read(TAGS)
+    if not files:
+        raise NotApplicable("the guest has no 9p device, or has not loaded 9pnet_virtio")
+    # the kernel ends the tag with a NUL byte (net/9p/trans_virtio.c, p9_mount_tag_show)
+    found = [text_of(path, content).rstrip("\0\n") for path, content in files.items()]
+    return Reading(frozenset(found), str(TAGS), " ".join(sorted(found))[:500])
+
+
+Look = Callable[[Snapshot, str], "mounts.Mounted | None"]
+
+
+def filesystem(snapshot: Snapshot, guest: str, at: str) -> Reading:
+    """The type of what is mounted at a directory: `9p`, `virtiofs` …"""
+    found = mounts.mounted(snapshot.guest(guest), at)
+    return Reading(found.fstype, found.where, found.line) if found else Reading(NOTHING, str(mounts.MOUNTS))
+
+
+def mounted_tag(snapshot: Snapshot, guest: str, at: str, fstype: str) -> Reading:
+    """The tag that is mounted at a directory."""
+    found = _share_at(mounts.mounted, snapshot, guest, at, fstype)
+    return Reading(found.source, found.where, found.line)
+
+
+def mounted_setting(snapshot: Snapshot, guest: str, at: str, fstype: str, key: str) -> Reading:
+    """One setting of the mount, by its profile key."""
+    return _setting(mounts.mounted, snapshot, guest, at, fstype, key)
+
+
+def next_boot(snapshot: Snapshot, guest: str, at: str, fstype: str) -> Reading:
+    """The tag that the next boot mounts at a directory."""
+    found = mounts.next_boot(snapshot.guest(guest), at)
+    if found is None:
+        return Reading(NOTHING, f"{mounts.FSTAB} and enabled mount units")
+    return Reading(found.source if found.fstype in (fstype, "auto") else found.fstype, found.where, found.line)
+
+
+def next_boot_setting(snapshot: Snapshot, guest: str, at: str, fstype: str, key: str) -> Reading:
+    """One setting of the mount that the next boot makes."""
+    return _setting(mounts.next_boot, snapshot, guest, at, fstype, key)
+
+
+def _setting(look: Look, snapshot: Snapshot, guest: str, at: str, fstype: str, key: str) -> Reading:
+    found = _share_at(look, snapshot, guest, at, fstype)
+    release = snapshot.guest(guest).read(kernel.OSRELEASE).decode("ascii", "replace")
+    values = v9fs.settings(found.options, kernel.version(release, kernel.OSRELEASE))
+    return Reading(values[key], found.where, found.line)
+
+
+def _share_at(look: Look, snapshot: Snapshot, guest: str, at: str, fstype: str) -> mounts.Mounted:
+    found = look(snapshot.guest(guest), at)
+    if found is None or found.fstype not in (fstype, "auto"):
+        raise NotApplicable(f"no {fstype} file system is mounted at {at}")
+    return found
