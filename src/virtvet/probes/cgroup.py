@@ -1,0 +1,388 @@
+"""Control groups: where a thread's really are, and what their files say, whatever the version of cgroup.
+
+No path of a running guest is ever computed: it is read from /proc/PID/task/TID/cgroup. Version 1 or 2 is decided for
+each controller by itself (a v1 mount wins, as in virCgroupNew). Nothing outside this module knows which it was.
+Sources: cgroups(7); Documentation/admin-guide/cgroup-v1/ and cgroup-v2.rst; libvirt src/util/vircgroup*.c.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, Literal
+
+from virtvet.check import Reading
+from virtvet.errors import CannotLook
+from virtvet.probes import threads
+from virtvet.probes.threads import Thread
+from virtvet.snapshot.model import Snapshot, text_of
+from virtvet.snapshot.sources import Command, File, Tree
+from virtvet.units import Share, parse_cpuset
+
+Amount = int | Literal["unlimited"]
+UNLIMITED: Literal["unlimited"] = "unlimited"
+NO_LIMIT = (1 << 63) - (1 << 16)
+"""Bytes. v1's "no limit" is LONG_MAX in whole pages of at most 64 KiB (mm/page_counter.c): 9223372036854771712."""
+
+MOUNTS = File("/proc/self/mountinfo")
+UNIFIED = (File("/sys/fs/cgroup/cgroup.controllers"), File("/sys/fs/cgroup/unified/cgroup.controllers"))
+PAGE_SIZE = Command(("getconf", "PAGESIZE"))
+MEMORY_INFO = File("/proc/meminfo")
+_MARKS = ("notify_on_release", "cgroup.type")
+"""A small file of every group but the root: v1, v2."""
+_ALWAYS_V2 = ("cpuacct", "devices", "freezer")
+"""Controllers v2 has without listing them."""
+
+
+# --- what can be set, and in which file of which version
+
+
+def _amount(text: str) -> Amount:
+    """`-1`, `max` and v1's largest number are no limit; `536870912` -> 536870912."""
+    if text == "max" or not 0 <= int(text) < NO_LIMIT:
+        return "unlimited"
+    return int(text)
+
+
+def _first(text: str) -> Amount:
+    """cpu.max: `50000 100000` -> 50000, `max 100000` -> unlimited."""
+    return _amount(text.split(maxsplit=1)[0])
+
+
+def _second(text: str) -> int:
+    """cpu.max: `50000 100000` -> 100000."""
+    return int(text.split()[1])
+
+
+def _list(text: str) -> frozenset[int]:
+    """`0-1,3` -> {0, 1, 3}; an empty file is an empty set: v1 lets no thread into such a group."""
+    return parse_cpuset(text) if text else frozenset()
+
+
+def _weight(text: str) -> int:
+    """io.weight: `default 100` -> 100; blkio.bfq.weight: `100` -> 100. Lines of single devices follow."""
+    return int(text.splitlines()[0].removeprefix("default "))
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One thing a group can be told: its controller, its file in v1 and in v2 (the first that exists) and their values.
+
+    `absent`: the value when the group has no such file, because the kernel was built or started without it.
+    """
+
+    controller: str
+    v1: tuple[str, ...]
+    v2: tuple[str, ...]
+    read_v1: Callable[[str], Any]
+    read_v2: Callable[[str], Any]
+    absent: Any = None
+
+
+MEMORY = Setting("memory", ("memory.limit_in_bytes",), ("memory.max",), _amount, _amount, UNLIMITED)
+"""Bytes."""
+MEMORY_SOFT = Setting("memory", ("memory.soft_limit_in_bytes",), ("memory.high",), _amount, _amount, UNLIMITED)
+"""Bytes."""
+SWAP = Setting("memory", ("memory.memsw.limit_in_bytes",), ("memory.swap.max",), _amount, _amount, UNLIMITED)
+"""Bytes: with memory (v1), without it (v2). The v1 file is absent from a kernel that counts no swap."""
+SHARES = Setting("cpu", ("cpu.shares",), ("cpu.weight",), int, int)
+QUOTA = Setting("cpu", ("cpu.cfs_quota_us",), ("cpu.max",), _amount, _first, UNLIMITED)
+"""Microseconds a period."""
+PERIOD = Setting("cpu", ("cpu.cfs_period_us",), ("cpu.max",), int, _second)
+"""Microseconds."""
+CPUS = Setting("cpuset", ("cpuset.cpus",), ("cpuset.cpus.effective",), _list, _list)
+NODES = Setting("cpuset", ("cpuset.mems",), ("cpuset.mems.effective",), _list, _list)
+PIDS = Setting("pids", ("pids.max",), ("pids.max",), _amount, _amount, UNLIMITED)
+IO_WEIGHT = Setting("blkio", ("blkio.bfq.weight", "blkio.weight"), ("io.bfq.weight", "io.weight"), _weight, _weight)
+SETTINGS = (MEMORY, MEMORY_SOFT, SWAP, SHARES, QUOTA, PERIOD, CPUS, NODES, PIDS, IO_WEIGHT)
+
+FILES = Tree(
+    "/sys/fs/cgroup",
+    tuple(dict.fromkeys([*_MARKS, "cgroup.controllers", *(name for one in SETTINGS for name in (*one.v1, *one.v2))])),
+    within="*machine*",
+)
+SOURCES = (MOUNTS, *UNIFIED, PAGE_SIZE, FILES)
+"""For groups of the host. Those of guests need threads.SOURCES as well."""
+
+
+# --- where the groups are
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """A mounted cgroup filesystem. `root`: the group that is mounted there, as /proc/PID/cgroup names it."""
+
+    version: Literal[1, 2]
+    mountpoint: str
+    root: str
+
+    def group(self, named: str) -> Group:
+        """The group of this name in /proc/PID/cgroup; inside a container the mount may begin deeper than names do."""
+        root = self.root.rstrip("/")
+        return Group(self, "/" + named.removeprefix(f"{root}/").lstrip("/") if named != root else "/")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A control group. `path` begins at the mount point; "/" is the root group."""
+
+    hierarchy: Hierarchy
+    path: str
+
+    @property
+    def directory(self) -> str:
+        """Where its files are."""
+        return f"{self.hierarchy.mountpoint}{self.path}".rstrip("/")
+
+    def child(self, name: str) -> Group:
+        """The group of that name in this one."""
+        return Group(self.hierarchy, f"{self.path.rstrip('/')}/{name}")
+
+    def upwards(self) -> Iterator[Group]:
+        """This group and every one above it, without the root, which has no limits."""
+        parts = self.path.strip("/").split("/") if self.path != "/" else []
+        for length in range(len(parts), 0, -1):
+            yield Group(self.hierarchy, "/" + "/".join(parts[:length]))
+
+    def __str__(self) -> str:
+        return self.directory
+
+
+def hierarchies(snapshot: Snapshot) -> Mapping[str, Hierarchy]:
+    """The mounted hierarchy of every controller, by the controller's v1 name. Raises CannotLook."""
+    mounts = parse_mounts(snapshot.read(MOUNTS))
+    unified = next((mount for options, mount in mounts if mount.version == 2), None)
+    listed = snapshot.read(File(f"{unified.mountpoint}/cgroup.controllers")) if unified else b""
+    found = {name: unified for name in parse_controllers(listed) if unified}
+    for options, mount in reversed(mounts):
+        found |= {name: mount for name in options if mount.version == 1}
+    return found
+
+
+@lru_cache(maxsize=64)
+def parse_mounts(mountinfo: bytes) -> tuple[tuple[tuple[str, ...], Hierarchy], ...]:
+    """Options and hierarchy of every cgroup mount; a later mount hides one at the same place.
+
+    `35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory`
+    -> (("rw", "memory"), Hierarchy(1, "/sys/fs/cgroup/memory", "/"))
+    """
+    visible: dict[str, tuple[tuple[str, ...], Hierarchy]] = {}
+    for line in mountinfo.decode("utf-8", "surrogateescape").splitlines():
+        mount, _, filesystem = line.partition(" - ")
+        kind, _, options = filesystem.partition(" ")
+        if kind in ("cgroup", "cgroup2"):
+            root, mountpoint = (_unescape(word) for word in mount.split(" ")[3:5])
+            found = Hierarchy(1 if kind == "cgroup" else 2, mountpoint, root)
+            visible[mountpoint] = (tuple(options.rpartition(" ")[2].split(",")), found)
+    return tuple(visible.values())
+
+
+def _unescape(word: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), word)
+
+
+def parse_controllers(listed: bytes) -> frozenset[str]:
+    """Controllers of a v2 group, by their v1 names. cgroup.controllers: `cpuset cpu io memory pids`; none if empty."""
+    names = frozenset("blkio" if name == "io" else name for name in listed.decode("ascii", "replace").split())
+    return names.union(_ALWAYS_V2) if names else names
+
+
+@lru_cache(maxsize=4096)
+def parse_membership(text: str) -> Mapping[str, str]:
+    """Group names by controller; v2's by "".
+
+    /proc/PID/cgroup: `3:cpu,cpuacct:/a` -> {"cpu": "/a", "cpuacct": "/a"}; `0::/b` -> {"": "/b"}
+    """
+    lines = (line.split(":", 2) for line in text.splitlines() if line.count(":") >= 2)
+    return {controller: path for _number, controllers, path in lines for controller in controllers.split(",")}
+
+
+def group_of(snapshot: Snapshot, thread: Thread, controller: str) -> Group:
+    """The group a thread really is in. Raises CannotLook."""
+    hierarchy = _hierarchy(snapshot, controller)
+    names = parse_membership(threads.task(snapshot, thread.pid, thread.tid, "cgroup"))
+    if (name := names.get(controller if hierarchy.version == 1 else "")) is None:
+        raise CannotLook(f"/proc/{thread.pid}/task/{thread.tid}/cgroup", f"names no group of {controller}")
+    return hierarchy.group(name)
+
+
+def _hierarchy(snapshot: Snapshot, controller: str) -> Hierarchy:
+    try:
+        return hierarchies(snapshot)[controller]
+    except KeyError:
+        raise CannotLook(MOUNTS, f"the controller {controller} is not mounted") from None
+
+
+def mounted(snapshot: Snapshot, controllers: Iterable[str]) -> Mapping[Hierarchy, tuple[str, ...]]:
+    """Those of the controllers that this host has, by the hierarchy they share."""
+    there = hierarchies(snapshot)
+    found: dict[Hierarchy, tuple[str, ...]] = {}
+    for name in controllers:
+        if name in there:
+            found[there[name]] = (*found.get(there[name], ()), name)
+    return found
+
+
+def exists(snapshot: Snapshot, group: Group) -> bool:
+    """Whether there is such a group. Raises CannotLook."""
+    files = snapshot.read(FILES)
+    return any(f"{group.directory}/{mark}" in files for mark in _MARKS)
+
+
+def controls(snapshot: Snapshot, group: Group, controller: str) -> bool:
+    """Whether there is such a group and the controller works in it (v2 must be told: cgroup.subtree_control)."""
+    if group.hierarchy.version == 1 or not exists(snapshot, group):
+        return exists(snapshot, group)
+    path = f"{group.directory}/cgroup.controllers"
+    return controller in (*parse_controllers(text_of(path, snapshot.read(FILES)[path]).encode()), *_ALWAYS_V2)
+
+
+# --- what their files say
+
+
+def value(snapshot: Snapshot, group: Group, setting: Setting) -> Reading:
+    """What a group was told. Raises CannotLook when there is no such group or its file makes no sense."""
+    files = snapshot.read(FILES)
+    if not exists(snapshot, group):
+        raise CannotLook(group, "there is no such control group")
+    names = setting.v1 if group.hierarchy.version == 1 else setting.v2
+    paths = [f"{group.directory}/{name}" for name in names]
+    path = next((path for path in paths if path in files), None)
+    if path is None:
+        return Reading(setting.absent, paths[0], "no such file: this kernel has no such limit")
+    return _parsed(path, text_of(path, files[path]).strip(), setting, group.hierarchy.version)
+
+
+def _parsed(path: str, text: str, setting: Setting, version: int) -> Reading:
+    try:
+        return Reading((setting.read_v1 if version == 1 else setting.read_v2)(text), path, text)
+    except (ValueError, IndexError):
+        raise CannotLook(path, f"says {text[:80]!r}, which is not understood") from None
+
+
+def cpus_worth(snapshot: Snapshot, group: Group) -> Reading:
+    """CPU time as a number of CPUs, exactly: a quota of 150 ms every 100 ms -> Fraction(3, 2); "unlimited"."""
+    quota, period = value(snapshot, group, QUOTA), value(snapshot, group, PERIOD)
+    if quota.value == UNLIMITED:
+        return quota
+    if not period.value:
+        raise CannotLook(period.source, "a period cannot be 0")
+    return Reading(Fraction(quota.value, period.value), quota.source, f"{quota.excerpt} / {period.excerpt}")
+
+
+def strictest(snapshot: Snapshot, group: Group, read: Callable[[Snapshot, Group], Reading]) -> Reading | None:
+    """The tightest limit of the groups above this one, the nearest of equals; None directly below the root."""
+    above = [read(snapshot, one) for one in list(group.upwards())[1:]]
+    return min(above, key=lambda reading: _size(reading.value), default=None)
+
+
+def effective(snapshot: Snapshot, group: Group, read: Callable[[Snapshot, Group], Reading]) -> tuple[Reading, ...]:
+    """What this group was told, and, if a group above it is told less, that too: the effective limit."""
+    own, above = read(snapshot, group), strictest(snapshot, group, read)
+    return (own, above) if above and _size(above.value) < _size(own.value) else (own,)
+
+
+def _size(amount: int | Fraction | str) -> float | Fraction:
+    return float("inf") if isinstance(amount, str) else amount
+
+
+def reader(setting: Setting) -> Callable[[Snapshot, Group], Reading]:
+    """`value` of one setting, for `strictest` and `effective`."""
+    return lambda snapshot, group: value(snapshot, group, setting)
+
+
+# --- a running guest's groups
+
+PLACED = ("cpu", "cpuset", "memory", "blkio", "devices", "freezer", "cpuacct")
+"""Controllers in which libvirt gives every guest a group of its own (vircgroup.h, VIR_CGROUP_CONTROLLER_*)."""
+_THREADED = ("cpu", "cpuacct", "cpuset")
+"""v1 controllers in which threads have groups of their own (virCgroupNewThread)."""
+_CHILD = re.compile(r"/(?:emulator|vcpu\d+|iothread\d+)$", re.ASCII)
+
+
+@dataclass(frozen=True)
+class GuestGroups:
+    """The groups of one running guest. `path` is its outermost one, the same in every controller."""
+
+    snapshot: Snapshot
+    path: str
+    threads: tuple[Thread, ...]
+
+    def scope(self, controller: str) -> Group:
+        """The outermost: CPU shares and I/O weight are there."""
+        return Group(_hierarchy(self.snapshot, controller), self.path)
+
+    def inner(self, controller: str) -> Group:
+        """The one with libvirt's limits of the whole guest: memory, global quota, throttling."""
+        own = self.scope(controller).child("libvirt")
+        return own if exists(self.snapshot, own) else self.scope(controller)
+
+    def of_role(self, role: str, controller: str) -> Group:
+        """The one threads of this role belong in: their own where the controller takes threads, else the guest's."""
+        whole = self.inner(controller)
+        return whole.child(role) if whole.hierarchy.version == 2 or controller in _THREADED else whole
+
+    def roles(self, kind: str) -> tuple[str, ...]:
+        """What runs now, of "vcpu", "iothread" or "emulator": ("vcpu0", "vcpu1")."""
+        return tuple(dict.fromkeys(thread.role for thread in self.threads if thread.role.startswith(kind)))
+
+
+def of_guest(snapshot: Snapshot, guest: str) -> GuestGroups:
+    """Where most of a guest's threads are in most controllers, whichever of them strayed.
+
+    `/machine/openstack.partition/qemu-1-web1.libvirt-qemu`. Raises NotApplicable when it is shut off, CannotLook.
+    """
+    all_threads = threads.threads(snapshot, guest)
+    members = Counter(
+        scope_of(group_of(snapshot, thread, controllers[0]).path)
+        for controllers in mounted(snapshot, PLACED).values()
+        for thread in all_threads
+    )
+    if not members:
+        raise CannotLook(guest, "no controller that libvirt places guests in is mounted")
+    return GuestGroups(snapshot, members.most_common(1)[0][0], all_threads)
+
+
+def scope_of(path: str) -> str:
+    """`/machine.slice/a.scope/libvirt/emulator` -> `/machine.slice/a.scope`; libvirt < 7.1 has no level `libvirt`."""
+    return _CHILD.sub("", path).removesuffix("/libvirt") or "/"
+
+
+# --- what the kernel makes of what it was told
+
+
+def page_size(snapshot: Snapshot) -> int:
+    """Bytes. `getconf PAGESIZE`: `4096`. Raises CannotLook."""
+    done = snapshot.read(PAGE_SIZE)
+    if done.returncode or not re.fullmatch(rb"\d{4,7}\n", done.stdout):
+        raise CannotLook(PAGE_SIZE, f"answered {done.stdout[:40]!r}")
+    return int(done.stdout)
+
+
+def whole_pages(size: int, page: int) -> int:
+    """The kernel counts pages: 1024001024 bytes (1000001 KiB) are kept as 1024000000 with pages of 4096."""
+    return size // page * page
+
+
+def as_wanted(snapshot: Snapshot, wanted: Amount | Share, seen: Reading) -> Reading:
+    """`seen` in the profile's words when the file holds what the kernel makes of `wanted`, else as it is.
+
+    A share of the host's memory becomes bytes by MemTotal, bytes become whole pages.
+    """
+    if wanted == UNLIMITED or seen.value == UNLIMITED:
+        return seen
+    size = wanted.of(memory_total(snapshot)) if isinstance(wanted, Share) else int(wanted)
+    same = seen.value == whole_pages(size, page_size(snapshot))
+    return Reading(wanted, seen.source, seen.excerpt) if same else seen
+
+
+def memory_total(snapshot: Snapshot) -> int:
+    """Bytes of host memory. /proc/meminfo: `MemTotal:       24689764 kB` -> 25282318336. Raises CannotLook."""
+    match = re.search(rb"^MemTotal:\s+(\d{1,15}) kB$", snapshot.read(MEMORY_INFO), re.MULTILINE)
+    if match is None:
+        raise CannotLook(MEMORY_INFO, "names no MemTotal")
+    return int(match[1]) * 1024

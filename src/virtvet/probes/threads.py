@@ -1,0 +1,159 @@
+"""The threads of a guest's QEMU process, and what each of them is for libvirt.
+
+Which is which is libvirt's own knowledge: vCPU thread ids stand in the status file it keeps of a running domain
+(qemuDomainObjPrivateXMLFormat, src/qemu/qemu_domain.c). Only iothreads are known by their name, which QEMU gives them
+because libvirt always starts it with debug-threads=on. Membership of a control group decides nothing: it is judged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from virtvet.check import Reading
+from virtvet.errors import CannotLook
+from virtvet.probes import domain_xml
+from virtvet.snapshot.model import Content, FileAnswer, Snapshot, Unreadable, text_of
+from virtvet.snapshot.sources import Glob, Processes
+from virtvet.units import parse_cpuset
+
+STATE = "/run/libvirt/qemu"
+PIDS = Glob(f"{STATE}/*.pid")
+VCPUS = Glob(f"{STATE}/*.xml", containing="<vcpu id=")
+"""Nothing else of the status file is taken: it holds secrets."""
+QEMU = Processes("qemu-*", files=("comm",), task_files=("cgroup", "comm", "stat", "status"))
+"""`qemu-system-x86` (comm has 15 characters), or `qemu-kvm` on Red Hat's systems."""
+SOURCES = (*domain_xml.SOURCES, PIDS, VCPUS, QEMU)
+
+EMULATOR = "emulator"
+_VCPU = re.compile(r"<vcpu id='(\d{1,5})' pid='(\d{1,10})'/>", re.ASCII)
+_IOTHREAD = re.compile(r"IO iothread(\d{1,5})", re.ASCII)
+_WORKER_GROUP = re.compile(r"/(iothread\d{1,5})$", re.ASCII | re.MULTILINE)
+_GONE = ("No such process", "No such file or directory")
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """One thread. `role` is the name of the control group libvirt makes for it: vcpu0, emulator, iothread1."""
+
+    pid: int
+    tid: int
+    comm: str
+    role: str
+
+    def __str__(self) -> str:
+        return f"{self.role} (thread {self.tid}, {self.comm})"
+
+
+def pid(snapshot: Snapshot, guest: str) -> int:
+    """The QEMU process. Raises NotApplicable when the guest is shut off, CannotLook when it cannot be told.
+
+    /run/libvirt/qemu/web1.pid: `4711` (no newline) -> 4711
+    """
+    domain_xml.live(snapshot, guest)
+    path = f"{STATE}/{guest}.pid"
+    text = _file(snapshot.read(PIDS), path).strip()
+    if not re.fullmatch(r"\d{1,10}", text, re.ASCII):
+        raise CannotLook(path, f"holds no process id: {text[:40]!r}")
+    if f"/proc/{int(text)}/comm" not in snapshot.read(QEMU):
+        raise CannotLook(path, f"names process {int(text)}, which is no QEMU process")
+    return int(text)
+
+
+def threads(snapshot: Snapshot, guest: str) -> tuple[Thread, ...]:
+    """Every thread that lived while virtvet looked, by id. Raises as `pid`."""
+    process = pid(snapshot, guest)
+    vcpus = _vcpus(snapshot, guest)
+    named = {tid: task(snapshot, process, tid, "comm").strip() for tid in _tids(snapshot, process)}
+    return tuple(
+        Thread(process, tid, comm, _role(snapshot, process, tid, comm, vcpus)) for tid, comm in sorted(named.items())
+    )
+
+
+def in_role(snapshot: Snapshot, guest: str, role: str) -> tuple[Thread, ...]:
+    """The threads of one role; none when there is no such vCPU or iothread now."""
+    return tuple(thread for thread in threads(snapshot, guest) if thread.role == role)
+
+
+def task(snapshot: Snapshot, pid: int, tid: int, name: str) -> str:
+    """A file of /proc/PID/task/TID. Raises CannotLook."""
+    return _file(snapshot.read(QEMU), f"/proc/{pid}/task/{tid}/{name}")
+
+
+def allowed(snapshot: Snapshot, thread: Thread) -> Reading:
+    """The CPUs the scheduler may put the thread on.
+
+    /proc/PID/task/TID/status: `Cpus_allowed_list:\\t0-1` -> {0, 1}
+    """
+    return _list_of(snapshot, thread, "Cpus_allowed_list")
+
+
+def _list_of(snapshot: Snapshot, thread: Thread, key: str) -> Reading:
+    path = f"/proc/{thread.pid}/task/{thread.tid}/status"
+    match = re.search(rf"^{key}:\s*(\S+)$", task(snapshot, thread.pid, thread.tid, "status"), re.MULTILINE)
+    try:
+        return Reading(parse_cpuset(match[1] if match else ""), f"{path} {key} of {thread}", match[0] if match else "")
+    except ValueError as mistake:
+        raise CannotLook(path, f"{key}: {mistake}") from None
+
+
+def running_on(snapshot: Snapshot, thread: Thread) -> Reading | None:
+    """The CPU the thread ran on at the moment of the look, as a set; None when it slept.
+
+    A sleeping thread still shows the CPU it last used, perhaps before it was pinned (proc(5), fields 3 and 39).
+    `4712 (CPU 0/KVM) R 1 … 17 1 0 …` -> {1}
+    """
+    path = f"/proc/{thread.pid}/task/{thread.tid}/stat"
+    text = task(snapshot, thread.pid, thread.tid, "stat")
+    fields = text.rpartition(")")[2].split()
+    if len(fields) < 37 or not fields[36].isdecimal():
+        raise CannotLook(path, "is not as proc(5) describes it")
+    return Reading(frozenset({int(fields[36])}), f"{path} of {thread}", text.strip()) if fields[0] == "R" else None
+
+
+def _tids(snapshot: Snapshot, process: int) -> Iterator[int]:
+    """Threads come and go: one that ended between two of its files is left out, as if it had ended before."""
+    files = snapshot.read(QEMU)
+    directory = f"/proc/{process}/task/"
+    for tid in {PurePosixPath(path).parent.name for path in files if path.startswith(directory)}:
+        if not any(_gone(files.get(f"{directory}{tid}/{name}")) for name in QEMU.task_files):
+            yield int(tid)
+
+
+def _gone(found: FileAnswer | None) -> bool:
+    match found:
+        case None | Content(b""):
+            return True
+        case Unreadable(reason):
+            return any(word in reason for word in _GONE)
+    return False
+
+
+def _vcpus(snapshot: Snapshot, guest: str) -> Mapping[int, int]:
+    """vCPU numbers by thread id. QEMU's single-threaded TCG has no thread a vCPU: libvirt then writes pid 0."""
+    text = _file(snapshot.read(VCPUS), f"{STATE}/{guest}.xml")
+    if not (found := _VCPU.findall(text)):
+        raise CannotLook(f"{STATE}/{guest}.xml", "names no vCPU")
+    return {int(tid): int(vcpu) for vcpu, tid in found if int(tid)}
+
+
+def _role(snapshot: Snapshot, process: int, tid: int, comm: str, vcpus: Mapping[int, int]) -> str:
+    if tid in vcpus:
+        return f"vcpu{vcpus[tid]}"
+    if match := _IOTHREAD.fullmatch(comm):
+        return f"iothread{match[1]}"
+    return _maker(snapshot, process, tid) if comm == "worker" or comm.startswith("iou-wrk-") else EMULATOR
+
+
+def _maker(snapshot: Snapshot, process: int, tid: int) -> str:
+    """Workers are made by the main thread or an iothread, and share its groups (QEMU util/thread-pool.c)."""
+    match = _WORKER_GROUP.search(task(snapshot, process, tid, "cgroup"))
+    return match[1] if match else EMULATOR
+
+
+def _file(files: Mapping[str, FileAnswer], path: str) -> str:
+    if path not in files:
+        raise CannotLook(path, "does not exist")
+    return text_of(path, files[path])
