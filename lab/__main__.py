@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import FrameType
 
 from lab import cgroups, network, state
@@ -79,8 +80,9 @@ def _status(options: argparse.Namespace) -> int:
         left = [*map(str, cgroups.left()), *(["interface virtvet-lab"] if network.exists() else [])]
         print(f"down, but left behind: {' '.join(left)}" if left else "down")
         return 1
-    print(f"{found.phase}, by process {found.owner} ({found.command}), logs in {found.logs}")
-    if found.phase != "up":
+    phase = found.phase if found.kept or Path(f"/proc/{found.owner}").exists() else "left behind"
+    print(f"{phase}, by process {found.owner} ({found.command}), logs in {found.logs}")
+    if phase != "up":
         return 1
     for host in Lab.attach().hosts.values():
         guests = host.run(["virsh", "-q", "list", "--all"], check=False).stdout.rstrip()

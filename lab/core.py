@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,7 @@ from types import TracebackType
 from lab import access, cgroups, domain, hostroot, keys, network, preflight, shell, state, teardown, userland
 from lab.errors import LabError
 from lab.kernel import Kernel, kernel
-from lab.machine import Guest, Host, wait_until
+from lab.machine import CHECKER, Guest, Host, wait_until
 from lab.progress import Progress
 from lab.spec import HOSTS, NETWORK, GuestSpec, HostSpec
 
@@ -88,17 +89,27 @@ class Lab:
 
     def _acquire(self) -> None:
         preflight.check()
-        self.lock = state.Lock()
-        self.lock.acquire(self.wait)
-        found = state.load()
-        if found and found.kept and found.phase == "up":
-            self._release()
-            raise LabError(f"a lab is up already (left up by {found.command}): `python -m lab down` takes it down")
+        end = time.monotonic() + self.wait
+        while holder := self._kept_by(end - time.monotonic()):
+            if time.monotonic() > end:
+                raise LabError(f"a lab is up already (left up by {holder}): `python -m lab down` takes it down")
+            time.sleep(0.5)
         if teardown.sweep():
             self.say("swept what an earlier lab left behind")
 
+    def _kept_by(self, wait: float) -> str:
+        """Take the lock; if a lab was left up on purpose, give it back and say by whom."""
+        self.lock = state.Lock()
+        self.lock.acquire(wait)
+        found = state.load()
+        if found and found.kept and found.phase == "up":
+            self._release()
+            return found.command
+        return ""
+
     def _failed(self, error: BaseException) -> None:
-        self.say(f"failed: {error or type(error).__name__}")
+        """Say so and clean up; what failed is in the exception."""
+        self.say("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
         if self.keep:
             self.say("left as it is: `python -m lab down` takes it down")
             self._release()
@@ -136,6 +147,7 @@ class Bringup:
         self.say = lab.say
         self.cache = state.cache()
         self.ssh = lab.ssh_config.parent
+        self.images = lab.root / "images"  # storage that both hosts share, so that guests can migrate
         self.guest_keys: dict[str, str] = {}
         self.host_keys: dict[str, str] = {}
         self.started: dict[str, subprocess.Popen[str]] = {}
@@ -159,13 +171,14 @@ class Bringup:
 
     def _prepare(self) -> None:
         lab = self.lab
-        for folder in (lab.root, self.ssh, *(host.logs / "console" for host in lab.hosts.values())):
+        for folder in (lab.root, self.ssh, self.images, *(host.logs / "console" for host in lab.hosts.values())):
             folder.mkdir(parents=True, mode=0o700, exist_ok=True)
         state.State(os.getpid(), state.own_command(), str(lab.logs)).save()
         self.authority = keys.Authority.create("lab", self.cache / "keys")
         self.authority.save(lab.root / "pki" / "ca")
         keys.write_client(self.authority, lab.pki)
         self.client_key = keys.ssh_key(lab.key)
+        cgroups.create(CHECKER)
         self.switch = self._spawn("switch", network.SWITCH).pid
         wait_until(lambda: _has_own_net(self.switch), 5, "the switch's namespace", every=0.01)
         network.make_switch(self.switch)
@@ -195,9 +208,8 @@ class Bringup:
     # guests' files, while the hosts start
 
     def _guest_files(self, host: HostSpec, guest: GuestSpec) -> None:
-        folder = self.lab.hosts[host.name].folder / "guests"
-        folder.mkdir(parents=True, exist_ok=True)
-        host_key = folder / f"{guest.name}.key"
+        folder = self.images
+        host_key = self.ssh / f"{guest.name}.{host.name}.key"
         self.guest_keys[guest.address] = keys.dropbear_key(host_key)
         own = userland.own(guest, self.client_key, host_key.read_bytes())
         if guest.disk_mib:
@@ -210,6 +222,7 @@ class Bringup:
     def _start_host(self, spec: HostSpec, boots: dict[str, Future[None]]) -> None:
         host = self.lab.hosts[spec.name]
         self.host_keys[spec.name] = hostroot.fill(spec, host.root, self.authority, self.client_key)
+        hostroot.reuse_capabilities(host.root, self.cache)
         self._start_init(host)
         wait_until(lambda: self._daemons_up(host), 30, f"{host.name}: libvirtd, sshd", every=0.02)
         host.wait_for_tls()
@@ -221,7 +234,7 @@ class Bringup:
 
     def _start_init(self, host: Host) -> None:
         config = host.folder / "init.json"
-        binds = hostroot.init_config(host.spec, host.root, self.kernel.result().folder, host.logs, host.folder)
+        binds = hostroot.init_config(host.spec, host.root, self.kernel.result().folder, host.logs, self.images)
         config.write_text(binds)
         isolate = ["unshare", "--mount", "--uts", "--net", "--pid", "--cgroup", "--fork", "--kill-child"]
         process = self._spawn(host.name, [*isolate, sys.executable, "-I", "-S", str(INIT), str(config)])
@@ -250,8 +263,12 @@ class Bringup:
         ]
         for guest in host.spec.guests:
             lines += _define("", guest.name, domain.domain_xml(guest))
-        lines += [f"virsh -q start {guest.name}" for guest in host.spec.guests]
+        # side by side, and the first that fails is what the script says
+        names = " ".join(guest.name for guest in host.spec.guests)
+        lines.append(f'pids=; for name in {names}; do virsh -q start $name & pids="$pids $!"; done')
+        lines.append("for pid in $pids; do wait $pid; done")
         host.sh("\n".join(lines), timeout=90)
+        hostroot.keep_capabilities(host.root, self.cache)
 
     def _write_access(self) -> None:
         lab = self.lab
@@ -273,7 +290,11 @@ class Bringup:
         self.say(f"{guest.id} answers")
 
     def _has_address(self, guest: Guest) -> bool:
-        return guest.console.exists() and f"address {guest.address}" in guest.console.read_text(errors="replace")
+        return (
+            guest.host.init > 0
+            and guest.console.exists()
+            and f"address {guest.address}" in guest.console.read_text(errors="replace")
+        )
 
     def _tune(self, guest: Guest) -> None:
         """Limits that would slow the boot or that are refused at the start; set live and for the next start."""

@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 from lab.spec import NETWORK, GuestSpec, HostSpec
 
 IMAGES = "/var/lib/libvirt/images"
-CMDLINE = "console=ttyS0 quiet mitigations=off nokaslr random.trust_cpu=on no_timer_check cryptomgr.notests panic=5"
+CMDLINE = "console=ttyS0 quiet mitigations=off nokaslr no_timer_check cryptomgr.notests panic=5"
 
 
 def network_xml(host: HostSpec) -> str:
@@ -73,6 +73,7 @@ def _boot(domain: ET.Element, guest: GuestSpec) -> None:
 
 
 def _devices(devices: ET.Element, guest: GuestSpec) -> None:
+    ET.SubElement(devices, "controller", type="usb", model="none")
     if guest.disk_mib:
         disk = ET.SubElement(devices, "disk", type="file", device="disk")
         ET.SubElement(disk, "driver", name="qemu", type="raw", cache="none")
@@ -89,6 +90,8 @@ def _devices(devices: ET.Element, guest: GuestSpec) -> None:
     serial = ET.SubElement(devices, "serial", type="pty")
     ET.SubElement(serial, "log", file=f"/var/log/libvirt/console/{guest.name}.log", append="on")
     ET.SubElement(devices, "memballoon", model="virtio")
+    # without it dropbear waits seconds for the guest's kernel to gather randomness
+    _text(ET.SubElement(devices, "rng", model="virtio"), "backend", "/dev/urandom", model="random")
 
 
 def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:

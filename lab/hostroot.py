@@ -13,6 +13,7 @@ from lab import cgroups, keys, shell
 from lab.spec import HOSTS, ROOT_ADDRESS, TLS_PORT, HostSpec
 
 BOUND = ("etc", "srv", "var/lib/libvirt", "var/cache/libvirt")
+CAPABILITIES = "var/cache/libvirt/qemu/capabilities"
 RUN = ("run/libvirt", "run/lock", "run/sshd")
 START_LIBVIRTD = ". /etc/default/libvirtd && exec libvirtd -d $LIBVIRTD_ARGS"
 DAEMONS = [["virtlogd", "-d"], ["/bin/sh", "-c", START_LIBVIRTD], ["/usr/sbin/sshd"]]
@@ -147,11 +148,26 @@ def _homes(folder: Path) -> None:
         os.chown(home, uid, uid)
 
 
-def init_config(host: HostSpec, folder: Path, kernel: Path, logs: Path, own: Path) -> str:
+def reuse_capabilities(folder: Path, cache: Path) -> None:
+    """Give libvirtd what an earlier one learnt by asking QEMU; it looks itself whether that is still true."""
+    if (cache / "capabilities").is_dir():
+        shutil.copytree(cache / "capabilities", folder / CAPABILITIES, dirs_exist_ok=True)
+
+
+def keep_capabilities(folder: Path, cache: Path) -> None:
+    """Keep for the next lab what libvirtd has learnt about QEMU."""
+    for learnt in (folder / CAPABILITIES).glob("*.xml"):
+        kept = cache / "capabilities" / learnt.name
+        if not kept.exists() or kept.read_bytes() != learnt.read_bytes():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(learnt, kept)
+
+
+def init_config(host: HostSpec, folder: Path, kernel: Path, logs: Path, images: Path) -> str:
     """What the host's first process must know, as JSON."""
     binds = [[str(folder / path), f"/{path}"] for path in BOUND]
     binds.append([str(kernel), "/var/lib/libvirt/boot"])
-    binds.append([str(own / "guests"), "/var/lib/libvirt/images"])
+    binds.append([str(images), "/var/lib/libvirt/images"])
     binds.append([str(logs), "/var/log/libvirt"])
     binds.append([str(folder / "run"), "/run"])  # last: it hides the folders that the others come from
     return json.dumps(

@@ -38,7 +38,8 @@ def arrange(config: dict[str, Any]) -> None:
     for source, target in config["binds"]:
         mount("--bind", source, target)
     # what lies under the new mounts would still be listed, and libvirt would try the machine's cgroup v2 tree
-    subprocess.run(["umount", "--lazy", "--recursive", "/sys"], check=True)
+    for path in ("/sys", "/proc"):
+        subprocess.run(["umount", "--lazy", "--recursive", path], check=True)
     mount("-t", "proc", "-o", "nosuid,nodev,noexec", "proc", "/proc")
     mount("-t", "sysfs", "-o", "nosuid,nodev,noexec", "sysfs", "/sys")
     mount_cgroups(config["cgroups"])

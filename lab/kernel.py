@@ -4,6 +4,7 @@ The ``-cloud`` kernel has no 9p, so it is ``linux-image-amd64``. The packed imag
 seconds under TCG, so the guests boot the ELF file inside it (PVH).
 """
 
+import hashlib
 import lzma
 import re
 import shutil
@@ -16,12 +17,25 @@ from lab.errors import LabError
 from lab.progress import Progress
 
 METAPACKAGE = "linux-image-amd64"
+MODULES = [
+    "virtio_pci",
+    "virtio_net",
+    "virtio_blk",
+    "virtio_console",
+    "virtio_balloon",
+    "virtio_mem",
+    "virtio_rng",
+    "9pnet_virtio",
+    "9p",
+    "crc32c_generic",
+    "ext4",
+]
 XZ_MAGIC = b"\xfd7zXZ\0"
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """An unpacked kernel in the cache: ``vmlinux`` and ``modules/`` with their ``modules.dep``."""
+    """An unpacked kernel in the cache: ``vmlinux`` and the ``modules/`` that guests load."""
 
     folder: Path
 
@@ -35,20 +49,24 @@ class Kernel:
         """The package: ``linux-image-6.1.0-56-amd64_6.1.192-2``."""
         return self.folder.name
 
-    def module_files(self, names: list[str]) -> list[Path]:
-        """The files of the modules ``names`` and of all they need, in loading order."""
-        wanted = _load_order((self.folder / "modules" / "modules.dep").read_text(), names)
-        return [self.folder / "modules" / path for path in wanted]
+    def modules(self) -> list[Path]:
+        """The files of the modules that guests load, in loading order."""
+        order = (self.folder / "modules" / "order").read_text().split()
+        return [self.folder / "modules" / name for name in order]
 
 
 def kernel(cache: Path, progress: Progress) -> Kernel:
     """The kernel that apt offers now, or the newest in the cache where apt offers none."""
     package = _offered()
-    folder = cache / "kernel" / package if package else _newest(cache / "kernel")
+    folder = cache / "kernel" / f"{package}.{_fingerprint()}" if package else _newest(cache / "kernel")
     if not folder.is_dir():
         progress(f"unpacking {package} (once)")
         _fetch(package, folder)
     return Kernel(folder)
+
+
+def _fingerprint() -> str:
+    return hashlib.sha256(" ".join(MODULES).encode()).hexdigest()[:8]
 
 
 def _offered() -> str:
@@ -60,7 +78,7 @@ def _offered() -> str:
 
 
 def _newest(folder: Path) -> Path:
-    kept = sorted(folder.glob("linux-image-*"), key=lambda path: path.stat().st_mtime)
+    kept = sorted(folder.glob(f"linux-image-*.{_fingerprint()}"), key=lambda path: path.stat().st_mtime)
     if not kept:
         raise LabError(f"apt knows no package {METAPACKAGE}: run `apt-get update`")
     return kept[-1]
@@ -78,8 +96,17 @@ def _fetch(package: str, folder: Path) -> None:
         result = work / "result"
         result.mkdir()
         (result / "vmlinux").write_bytes(_elf((work / "x/boot" / f"vmlinuz-{release}").read_bytes()))
-        shutil.move(work / "x/lib/modules" / release, result / "modules")
+        _keep_modules(work / "x/lib/modules" / release, result / "modules")
         result.rename(folder)
+
+
+def _keep_modules(tree: Path, kept: Path) -> None:
+    """Copy the modules that guests load, and their order, out of a kernel's module tree."""
+    kept.mkdir()
+    order = [tree / path for path in _load_order((tree / "modules.dep").read_text(), MODULES)]
+    for path in order:
+        shutil.copyfile(path, kept / path.name)
+    (kept / "order").write_text("".join(f"{path.name}\n" for path in order))
 
 
 def _elf(image: bytes) -> bytes:

@@ -11,6 +11,7 @@ from lab.errors import LabError
 from lab.hostroot import START_LIBVIRTD
 from lab.spec import TLS_PORT, GuestSpec, HostSpec
 
+CHECKER = "checker"  # the group of what the lab itself runs on the checking side
 Completed = subprocess.CompletedProcess[str]
 
 
@@ -27,11 +28,14 @@ class Host:
 
     @property
     def init(self) -> int:
-        """The process id, on this machine, of the host's first process."""
+        """The process id, on this machine, of the host's first process; an error once that has ended."""
         try:
-            return int((self.folder / "init").read_text())
-        except FileNotFoundError as missing:
-            raise LabError(f"{self.name} is not up: `python -m lab up`") from missing
+            pid = int((self.folder / "init").read_text())
+            if cgroups.NAME in Path(f"/proc/{pid}/cgroup").read_text():
+                return pid
+        except OSError as gone:
+            raise LabError(f"{self.name} is not up: `python -m lab up`") from gone
+        raise LabError(f"{self.name} has ended, and another process has its number")
 
     def path(self, path: str) -> Path:
         """A file of the host as this machine sees it, below any of its mounts: ``path("/etc/hosts")``."""
@@ -51,7 +55,7 @@ class Host:
         self, argv: Sequence[str], *, check: bool = True, input: str | None = None, timeout: float = 60
     ) -> Completed:
         """Run ``argv`` in the host as root."""
-        return shell.run(self.command(argv), check=check, input=input, timeout=timeout)
+        return shell.run(self.command(argv), check=check, input=input, timeout=timeout, shown=[f"{self.name}:", *argv])
 
     def sh(self, script: str, *, check: bool = True, input: str | None = None, timeout: float = 60) -> Completed:
         """Run a shell script in the host as root."""
@@ -73,7 +77,11 @@ class Host:
 
     def wait_for_tls(self, timeout: float = 20) -> None:
         """Come back when libvirtd takes connections from the network."""
-        wait_until(lambda: network.listens(self.address, TLS_PORT), timeout, f"{self.name}: TLS port {TLS_PORT}")
+        wait_until(
+            lambda: self.init > 0 and network.listens(self.address, TLS_PORT),
+            timeout,
+            f"{self.name}: TLS port {TLS_PORT}",
+        )
 
 
 class Guest:
@@ -97,14 +105,15 @@ class Guest:
         return self.host.logs / "console" / f"{self.name}.log"
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """``argv`` made to run in the guest."""
-        return ["ssh", "-F", str(self.ssh_config), f"{self.name}.{self.host.name}", shlex.join(argv)]
+        """``argv`` made to run in the guest; the ssh belongs to the lab, so that it ends with the lab."""
+        ssh = ["ssh", "-F", str(self.ssh_config), f"{self.name}.{self.host.name}", shlex.join(argv)]
+        return cgroups.joined([hierarchy.lab / CHECKER for hierarchy in cgroups.hierarchies()], ssh)
 
     def run(
         self, argv: Sequence[str], *, check: bool = True, input: str | None = None, timeout: float = 60
     ) -> Completed:
         """Run ``argv`` in the guest as root."""
-        return shell.run(self.command(argv), check=check, input=input, timeout=timeout)
+        return shell.run(self.command(argv), check=check, input=input, timeout=timeout, shown=[f"{self.id}:", *argv])
 
     def sh(self, script: str, *, check: bool = True, input: str | None = None, timeout: float = 60) -> Completed:
         """Run a shell script in the guest as root."""
@@ -115,7 +124,8 @@ class Guest:
         return self.host.run(["virsh", "-q", command, self.name, *arguments], check=check, timeout=timeout)
 
     def answers(self) -> bool:
-        """Whether a command runs in the guest now."""
+        """Whether a command runs in the guest now; an error where its host has ended."""
+        _ = self.host.init
         return self.run(["true"], check=False, timeout=15).returncode == 0
 
     def wait_for_ssh(self, timeout: float = 60) -> None:

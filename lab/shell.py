@@ -7,17 +7,26 @@ from lab.errors import LabError
 
 
 def run(
-    argv: Sequence[str], *, check: bool = True, input: str | None = None, timeout: float = 60
+    argv: Sequence[str],
+    *,
+    check: bool = True,
+    input: str | None = None,
+    timeout: float = 60,
+    shown: Sequence[str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``argv`` to its end; a non-zero exit is a :class:`LabError` that shows the command's own words."""
+    """Run ``argv`` to its end; a non-zero exit is a :class:`LabError` that shows the command's own words.
+
+    ``shown`` is the command as messages name it, where ``argv`` is wrapped in another.
+    """
+    name = _shown(shown or argv)
     try:
         done = subprocess.run(
             argv, check=False, input=input or "", capture_output=True, text=True, errors="replace", timeout=timeout
         )
     except subprocess.TimeoutExpired as expired:
-        raise LabError(f"{_shown(argv)}: no end after {timeout:g} s") from expired
+        raise LabError(f"{name}: no end after {timeout:g} s") from expired
     if check and done.returncode:
-        raise LabError(f"{_shown(argv)}: exit {done.returncode}: {_last_lines(done.stderr or done.stdout)}")
+        raise LabError(f"{name}: exit {done.returncode}: {_last_lines(done.stderr or done.stdout)}")
     return done
 
 

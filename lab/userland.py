@@ -6,6 +6,7 @@ second archive behind the first, or are written into its disk.
 
 import hashlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,19 +14,6 @@ from lab.cpio import Tree, libraries
 from lab.kernel import Kernel
 from lab.spec import GuestSpec
 
-MODULES = [
-    "virtio_pci",
-    "virtio_net",
-    "virtio_blk",
-    "virtio_console",
-    "virtio_balloon",
-    "virtio_mem",
-    "virtio_rng",
-    "9pnet_virtio",
-    "9p",
-    "crc32c_generic",
-    "ext4",
-]
 BUSYBOX = "/usr/bin/busybox"
 DROPBEAR = "/usr/sbin/dropbear"
 
@@ -96,7 +84,7 @@ DIRECTORIES = ["dev", "proc", "sys", "run", "tmp", "newroot", "mnt/share", "var/
 def base(kernel: Kernel) -> Tree:
     """What every guest has."""
     tree = _userland()
-    order = kernel.module_files(MODULES)
+    order = kernel.modules()
     for path in order:
         tree.file(f"modules/{path.name}", path.read_bytes())
     tree.file("modules/order", "".join(f"{path.name}\n" for path in order))
@@ -149,6 +137,7 @@ def cached_base(cache: Path, kernel: Kernel) -> Path:
     """The archive of :func:`base`, built only when something it is made of has changed."""
     archive = cache / "initramfs" / f"{_fingerprint(kernel)}.cpio"
     if not archive.exists():
+        shutil.rmtree(archive.parent, ignore_errors=True)  # of what is no longer so
         archive.parent.mkdir(parents=True, exist_ok=True)
         draft = archive.with_suffix(f".{os.getpid()}")
         draft.write_bytes(base(kernel).archive())
