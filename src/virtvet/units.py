@@ -66,7 +66,7 @@ def parse_host_size(written: object) -> int | Share:
     match = _match(_SHARE, written, "share of the host's memory", "use a percentage such as 10% or 12.5%")
     percent = Decimal(match[1])
     if not 0 < percent <= 100:
-        raise ValueError(f"{_show(written)} is no share of the host's memory: use more than 0% and at most 100%")
+        raise ValueError(f"{as_written(written)} is no share of the host's memory: use more than 0% and at most 100%")
     return Share(percent)
 
 
@@ -107,7 +107,7 @@ def parse_cpuset(written: object) -> frozenset[int]:
     else:
         cpus = _cpulist(written)
     if not cpus:
-        raise ValueError(f"{_show(written)} names no CPU: at least one must be left")
+        raise ValueError(f"{as_written(written)} names no CPU: at least one must be left")
     return frozenset(cpus)
 
 
@@ -126,7 +126,7 @@ def _cpulist(written: object) -> set[int]:
 
 def _cpu_range(written: str, low: int, high: int) -> range:
     if low > high:
-        raise ValueError(f"{_show(written)} counts down from {low} to {high}: write {high}-{low}")
+        raise ValueError(f"{as_written(written)} counts down from {low} to {high}: write {high}-{low}")
     _bounded(high, 0, MAX_CPUS - 1, "CPU number")
     return range(low, high + 1)
 
@@ -141,7 +141,7 @@ def parse_mode(written: object) -> int:
     YAML 1.2 reads an unquoted 0644 as the decimal number 644: refused.
     """
     if _is_int(written) and _MODE.fullmatch(str(written)):
-        _refuse(written, "mode", f'write it in quotes, "{written:04}": without them YAML reads a decimal number')
+        _refuse(written, "mode", 'write octal digits in quotes, such as "0644": without them YAML reads another number')
     return int(_match(_MODE, written, "mode", 'use three or four octal digits in quotes, such as "0644"')[0], 8)
 
 
@@ -156,15 +156,17 @@ def _match(pattern: re.Pattern[str], written: object, what: str, right: str) -> 
 
 def _bounded(value: int, least: int, most: int, what: str, written: object = None) -> int:
     if not least <= value <= most:
-        raise ValueError(f"{_show(value if written is None else written)} is no {what}: it must be {least} to {most}")
+        raise ValueError(
+            f"{as_written(value if written is None else written)} is no {what}: it must be {least} to {most}"
+        )
     return value
 
 
 def _refuse(written: object, what: str, right: str) -> NoReturn:
-    raise ValueError(f"{_show(written)} is no {what}: {right}")
+    raise ValueError(f"{as_written(written)} is no {what}: {right}")
 
 
-def _show(written: object) -> str:
+def as_written(written: object) -> str:
     """As it stands in YAML, shortened: strings in double quotes, true and null in lower case."""
     match written:
         case None:
