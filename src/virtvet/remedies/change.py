@@ -1,0 +1,84 @@
+"""A remedy says how a departure is mended; a change is one plan of it: data, exact, with its way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass as data
+
+from virtvet.remedies.operations import Operation
+
+if TYPE_CHECKING:
+    from virtvet.check import Case
+    from virtvet.snapshot.model import Snapshot
+    from virtvet.snapshot.sources import HostSource, Source
+    from virtvet.target import GuestTarget, HostTarget
+
+
+class CannotMend(Exception):
+    """The remedy knows no safe way from what was seen to what is wanted; the text says why. Nothing was touched."""
+
+
+class Risk(StrEnum):
+    """What a change costs those who use the machine, from least to most."""
+
+    LIVE = "live"
+    GUEST_RESTART = "guest-restart"
+    DAEMON_RESTART = "daemon-restart"
+    REBOOT = "reboot"
+
+    def within(self, allowed: Risk) -> bool:
+        """Whether someone who allowed `allowed` allowed this."""
+        order = list(Risk)
+        return order.index(self) <= order.index(allowed)
+
+
+@data(frozen=True)
+class Step:
+    """One thing done and what takes it back; nothing where another step's way back takes it along."""
+
+    do: Operation
+    back: tuple[Operation, ...] = ()
+
+
+@data(frozen=True)
+class Change:
+    """Steps that mend one thing together. `str` is the exact plan for people: commands quoted, files as a diff."""
+
+    title: str
+    risk: Risk
+    steps: tuple[Step, ...]
+
+    @property
+    def undo(self) -> tuple[Operation, ...]:
+        """Everything that takes it back, last step first. Harmless where a step never happened."""
+        return tuple(operation for step in reversed(self.steps) for operation in step.back)
+
+    def __str__(self) -> str:
+        plan = "\n".join(str(step.do) for step in self.steps)
+        return f"{self.title} (risk: {self.risk})\n" + "\n".join(f"  {line}" for line in plan.splitlines())
+
+
+CHANGE: TypeAdapter[Change] = TypeAdapter(Change)
+"""Changes to and from JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """How departures of a check are mended. `plan` is pure: from a look, a case that departs in it and the host's
+    target to changes; it raises CannotMend, or CannotLook when the look does not hold what it needs.
+
+    `sources` and `guest_sources` are what it reads beyond what the check reads; they are looked at in every run, so
+    that a plan can be made from a recorded snapshot, too.
+    """
+
+    title: str
+    risk: Risk
+    """The highest risk of any change it plans."""
+    plan: Callable[[Snapshot, Case, HostTarget], tuple[Change, ...]]
+    sources: Callable[[HostTarget], Iterable[Source]] = lambda _host: ()
+    guest_sources: Callable[[GuestTarget], Iterable[HostSource]] = lambda _guest: ()
