@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from glob import has_magic
 from pathlib import Path
 from typing import Literal
 
@@ -53,8 +54,12 @@ def is_name(name_or_path: str) -> bool:
 
 def load_profile(name_or_path: str) -> Profile:
     """A whole profile. Raises BadInput with every mistake, each at its place in the file it stands in."""
-    path = find_profile(name_or_path)
-    return validated(Profile, _with_parents(path, (), iter(range(MAX_FILES))))
+    node = _with_parents(find_profile(name_or_path), (), iter(range(MAX_FILES)))
+    profile = validated(Profile, node, {"written": node})
+    for name in profile.guests:
+        if not has_magic(name):  # a guest known by name: do all entries that match it go together?
+            profile.guest(name)
+    return profile
 
 
 def _shipped() -> dict[str, Path]:

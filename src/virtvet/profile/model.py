@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from functools import reduce
+from typing import Any, Literal, Self
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, ValidationInfo, model_validator
 
+from virtvet.errors import Position
 from virtvet.profile.base import Wants
 from virtvet.profile.cpu_bandwidth import CpuBandwidth
 from virtvet.profile.daemon import Daemon
@@ -18,6 +20,8 @@ from virtvet.profile.partitions import Partition, PartitionPath
 from virtvet.profile.pins import Pins
 from virtvet.profile.shares import Share
 from virtvet.profile.tls import Tls
+from virtvet.validate import validated
+from virtvet.yamlfile import Key, Node, located, merged
 
 
 class HostWants(Wants):
@@ -75,15 +79,29 @@ class Profile(Wants):
     guests: dict[str, GuestWants] = Field(default_factory=dict)
     """Guests by name pattern (`web*`); a guest takes all entries that match, later ones win key by key."""
 
+    _written: Mapping[Key, Node] = PrivateAttr(default_factory=dict)
     _merged: dict[tuple[str, ...], GuestWants] = PrivateAttr(default_factory=dict)
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_what_was_written(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        """Entries are merged as written: so defaults are told from what is stated, and mistakes have a place."""
+        profile = handler(data)
+        source = (info.context or {}).get("written") or located(data, Position("profile"))
+        profile._written = source.children("guests")
+        return profile
+
     def guest(self, name: str) -> GuestWants | None:
-        """What a guest of this name must be: all matching entries merged, or None when none matches."""
+        """What a guest of this name must be: all matching entries merged, or None when none matches.
+
+        Raises BadInput when entries that are right by themselves contradict each other.
+        """
         patterns = tuple(pattern for pattern in self.guests if fnmatchcase(name, pattern))
         if len(patterns) <= 1:
             return self.guests[patterns[0]] if patterns else None
         if patterns not in self._merged:
-            self._merged[patterns] = _merge([self.guests[pattern] for pattern in patterns])
+            together = reduce(merged, (self._written[pattern] for pattern in patterns))
+            self._merged[patterns] = validated(GuestWants, together)
         return self._merged[patterns]
 
     def unmatched(self, names: Collection[str]) -> Iterable[tuple[str, GuestWants]]:
@@ -91,21 +109,3 @@ class Profile(Wants):
         for pattern, wants in self.guests.items():
             if not wants.optional and not any(fnmatchcase(name, pattern) for name in names):
                 yield pattern, wants
-
-
-def _merge(entries: list[GuestWants]) -> GuestWants:
-    """Later entries win key by key; only what an entry states counts, not its defaults."""
-    merged: dict[str, Any] = {}
-    for entry in entries:
-        deep_update(merged, entry.model_dump(exclude_unset=True))
-    return GuestWants.model_validate(merged)
-
-
-def deep_update(into: dict[Any, Any], other: dict[Any, Any]) -> dict[Any, Any]:
-    """Merge `other` into `into`: mappings key by key, everything else replaced."""
-    for key, value in other.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            deep_update(into[key], value)
-        else:
-            into[key] = value
-    return into
