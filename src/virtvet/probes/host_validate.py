@@ -34,7 +34,7 @@ _CPU_FEATURES = {**dict.fromkeys(X86, ("vmx", "svm")), "s390x": ("sie",)}
 
 
 def hardware_virtualization(snapshot: Snapshot) -> Reading:
-    """All CPUs offer vmx or svm (x86), or sie (s390x); POWER always can. Raises NotApplicable on other architectures."""
+    """All CPUs offer vmx or svm (x86), or sie (s390x); POWER always can. Elsewhere NotApplicable is raised."""
     machine = kernel.architecture(snapshot)
     if machine.startswith("ppc64"):
         return Reading(True, str(kernel.MACHINE), machine)
@@ -45,7 +45,7 @@ def hardware_virtualization(snapshot: Snapshot) -> Reading:
     return Reading(bool(found), "/proc/cpuinfo", f"flags: {' '.join(found)}" if found else f"no {' or '.join(wanted)}")
 
 
-def character_device(source: Stat) -> Probe:
+def _character_device(source: Stat) -> Probe:
     """A probe: the path is a character device, and not just any file."""
 
     def probe(snapshot: Snapshot) -> Reading:
@@ -56,7 +56,7 @@ def character_device(source: Stat) -> Probe:
     return probe
 
 
-kvm = character_device(KVM)
+kvm = _character_device(KVM)
 
 
 def kvm_accessible(snapshot: Snapshot) -> Reading:
@@ -128,8 +128,8 @@ def _exists(snapshot: Snapshot, source: Stat) -> Reading:
 
 VHOST_NET = Stat("/dev/vhost-net")
 TUN = Stat("/dev/net/tun")
-vhost_net = character_device(VHOST_NET)
-tun = character_device(TUN)
+vhost_net = _character_device(VHOST_NET)
+tun = _character_device(TUN)
 
 
 # --- cgroup controllers
@@ -236,13 +236,17 @@ def _secure_execution(snapshot: Snapshot) -> Reading:
     return Reading(facility and supported and asked, f"/proc/cpuinfo, {ULTRAVISOR.path}, {CMDLINE}", excerpt)
 
 
-def parameter(source: File) -> Probe:
+def _parameter(source: File) -> Probe:
     """A probe: a module's parameter is on; off where the module is not loaded."""
 
     def probe(snapshot: Snapshot) -> Reading:
         return Reading(_on(snapshot, source), source.path, _yes(_on(snapshot, source)))
 
     return probe
+
+
+sev_es = _parameter(SEV_ES)
+sev_snp = _parameter(SEV_SNP)
 
 
 def _on(snapshot: Snapshot, source: File) -> bool:

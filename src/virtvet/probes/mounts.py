@@ -56,6 +56,16 @@ def plain(field: str) -> str:
     return _OCTAL.sub(lambda match: chr(int(match[1], 8)), field)
 
 
+def escaped(field: str) -> str:
+    """The escapes of getmntent(3): `/mnt/my share` -> `/mnt/my\\040share`."""
+    return re.sub(r"[\s\\#]", lambda match: f"\\{ord(match[0]):03o}", field)
+
+
+def fstab_line(source: str, at: str, fstype: str, options: str) -> str:
+    """`hostshare /mnt/share 9p trans=virtio,cache=loose 0 0`."""
+    return " ".join((*map(escaped, (source, at, fstype, options)), "0", "0"))
+
+
 def folder(path: str) -> str:
     """A directory without slashes at its end: `/mnt/share/` -> `/mnt/share`."""
     return path.rstrip("/") or "/"

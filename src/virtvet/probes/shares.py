@@ -15,10 +15,10 @@ from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import domain_xml, kernel, mounts, v9fs
 from virtvet.snapshot.model import Snapshot, Status, text_of
-from virtvet.snapshot.sources import Command, Glob, Libvirt, Processes, Source, Stat
+from virtvet.snapshot.sources import Command, Glob, HostSource, Libvirt, Processes, Source, Stat
 
 if TYPE_CHECKING:
-    from virtvet.target import HostTarget
+    from virtvet.target import GuestTarget, HostTarget
 
 _WANTED = r'^(guest=|local,|\{"driver":"(virtio-9p|vhost-user-fs)|(virtio-9p|vhost-user-fs)-)'
 QEMU_ARGUMENTS = Command(
@@ -37,20 +37,28 @@ VIRTIOFSD = Processes("virtiofsd", ("cmdline",))
 VIRTIOFSD_PIDS = Glob("/run/libvirt/qemu/*-fs.pid")
 """`1-web1-fs0-fs.pid` (src/qemu/qemu_virtiofs.c, qemuVirtioFSCreatePidFilename)."""
 
-SOURCES: tuple[Source, ...] = (Libvirt(), QEMU_ARGUMENTS, VIRTIOFSD, VIRTIOFSD_PIDS)
 TAGS = Glob("/sys/bus/virtio/drivers/9pnet_virtio/*/mount_tag")
-GUEST_SOURCES = (mounts.MOUNTS, mounts.FSTAB, mounts.UNITS, mounts.SYSTEMD, kernel.OSRELEASE, TAGS)
 
 NOTHING = "nothing mounted"
 """The value of a directory at which nothing is mounted, now or after the next boot."""
 
 
+def sources(host: HostTarget) -> Iterable[Source]:
+    """What the device's layers are read from, and a stat of each directory; nothing when no guest has a share."""
+    shares = [share for guest in host.guests for share in guest.wants.shares.values()]
+    if shares:
+        yield from (Libvirt(), QEMU_ARGUMENTS, *(Stat(share.source) for share in shares))
+    if any(share.driver == "virtiofs" for share in shares):
+        yield from (VIRTIOFSD, VIRTIOFSD_PIDS)
+
+
+def guest_sources(guest: GuestTarget) -> Iterable[HostSource]:
+    """What is read inside a guest that is to mount a share."""
+    if any(share.mount for share in guest.wants.shares.values()):
+        yield from (mounts.MOUNTS, mounts.FSTAB, mounts.UNITS, mounts.SYSTEMD, kernel.OSRELEASE, TAGS)
+
+
 # --- the directory on the host
-
-
-def directory_sources(host: HostTarget) -> Iterable[Source]:
-    """One stat for each stated directory."""
-    return {Stat(share.source) for guest in host.guests for share in guest.wants.shares.values()}
 
 
 def kind(snapshot: Snapshot, directory: str) -> Reading:
@@ -59,16 +67,11 @@ def kind(snapshot: Snapshot, directory: str) -> Reading:
     return Reading(found.kind if found else None, directory)
 
 
-def owner(snapshot: Snapshot, directory: str, numeric: bool) -> Reading:
-    """The owner's name, or with `numeric` the number as text."""
+def account(snapshot: Snapshot, directory: str, part: str, numeric: bool) -> Reading:
+    """The directory's `owner` or `group`: its name, or with `numeric` its number as text."""
     status = _status(snapshot, directory)
-    return Reading(str(status.uid) if numeric else status.owner, directory, _listed(status))
-
-
-def group(snapshot: Snapshot, directory: str, numeric: bool) -> Reading:
-    """The group's name, or with `numeric` the number as text."""
-    status = _status(snapshot, directory)
-    return Reading(str(status.gid) if numeric else status.group, directory, _listed(status))
+    names = {"owner": (status.owner, status.uid), "group": (status.group, status.gid)}
+    return Reading(str(names[part][numeric]), directory, _listed(status))
 
 
 def mode(snapshot: Snapshot, directory: str) -> Reading:

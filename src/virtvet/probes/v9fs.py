@@ -6,10 +6,17 @@ Kernel sources: fs/9p/v9fs.c (v9fs_show_options), net/9p/client.c (p9_show_clien
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from virtvet.profile.shares import Share
 
 CACHES = {0b0: "none", 0b1: "readahead", 0b101: "mmap", 0b1111: "loose", 0b10001111: "fscache"}
 """enum p9_cache_shortcuts (since Linux 6.4)."""
+
+
+KEYS = frozenset({"version", "cache", "access", "posixacl", "msize", "readonly"})
+"""The profile's keys of a mount that are options of it."""
 
 
 def settings(options: Iterable[str], release: tuple[int, int, int]) -> dict[str, Any]:
@@ -55,3 +62,17 @@ def _number(text: str, base: int = 10) -> int | str:
         return int(text, base)
     except ValueError:
         return text
+
+
+def options(share: Share) -> str:
+    """The options that mount a share as its profile states: `trans=virtio,version=9p2000.L,posixacl,cache=loose`.
+
+    For virtiofs only `ro` or `rw`; `defaults` where nothing is stated.
+    """
+    mount = share.mount
+    stated = {key: getattr(mount, key) for key in ("version", "posixacl", "cache", "access", "msize")} if mount else {}
+    words = ["trans=virtio"] if share.driver == "9p" else []
+    words += [key if value is True else f"{key}={value}" for key, value in stated.items() if value not in (None, False)]
+    if mount and mount.readonly is not None:
+        words.append("ro" if mount.readonly else "rw")
+    return ",".join(words) or "defaults"

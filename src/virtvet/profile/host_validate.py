@@ -67,6 +67,10 @@ class HostValidate(Wants):
     """The kernel uses the IOMMU: there are IOMMU groups."""
     secure_guest: Want | None = None
     """Guests can be encrypted: AMD SEV, Intel TDX or IBM Secure Execution."""
+    sev_es: Want | None = None
+    """AMD SEV-ES is on. Not part of `qemu: true`."""
+    sev_snp: Want | None = None
+    """AMD SEV-SNP is on. Not part of `qemu: true`."""
     kernel: Want | None = None
     """Linux 2.6.26 or newer."""
     fuse: Want | None = None
