@@ -33,7 +33,7 @@ OWNER = Control(
     area="shares",
     severity=Severity.MEDIUM,
     requirement="R37",
-    rationale="The host's owner and mode decide what the guest may do (passthrough), or whether QEMU may write (mapped).",
+    rationale="Owner and mode decide what the guest may do (passthrough), or whether QEMU may write at all (mapped).",
     hint="{change} {expected} {source}",
     references=(FORMAT,),
 )

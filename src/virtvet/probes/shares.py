@@ -47,7 +47,8 @@ def sources(host: HostTarget) -> Iterable[Source]:
     """What the device's layers are read from, and a stat of each directory; nothing when no guest has a share."""
     shares = [share for guest in host.guests for share in guest.wants.shares.values()]
     if shares:
-        yield from (Libvirt(), QEMU_ARGUMENTS, *(Stat(share.source) for share in shares))
+        yield from (Libvirt(), QEMU_ARGUMENTS)
+        yield from (Stat(share.source) for share in shares)
     if any(share.driver == "virtiofs" for share in shares):
         yield from (VIRTIOFSD, VIRTIOFSD_PIDS)
 
