@@ -74,6 +74,7 @@ class Revocations(Guarded):
     file: AbsolutePath = "/etc/pki/CA/cacrl.pem"
 
 
+Role = Literal["ca", "server", "client"]
 Protocol = Literal["1.0", "1.1", "1.2", "1.3"]
 PROTOCOLS: tuple[Protocol, ...] = ("1.0", "1.1", "1.2", "1.3")
 BadClient = Literal["none", "foreign", "expired"]
@@ -111,3 +112,16 @@ class Tls(Wants):
     handshake: Handshake | None = None
     hostname: Literal[True] | Name | None = None
     """What `qemu+tls://host/system` must answer as its host name: true for any name the inventory has for the host."""
+
+    @property
+    def pairs(self) -> dict[Literal["server", "client"], Pair]:
+        """The certificates that have a key on the host."""
+        pairs: dict[Literal["server", "client"], Pair] = {"server": self.server}
+        if self.client:
+            pairs["client"] = self.client
+        return pairs
+
+    @property
+    def certificates(self) -> dict[Role, str]:
+        """The path of each certificate."""
+        return {"ca": self.ca.file, **{role: pair.certificate for role, pair in self.pairs.items()}}
