@@ -40,7 +40,7 @@ PRESENTED = Control(
     area="tls",
     severity=Severity.HIGH,
     requirement="R5",
-    rationale="A renewed certificate counts only once the daemon has loaded it; until then the old one is about to expire.",
+    rationale="A renewed certificate counts only once the daemon has loaded it; the old one goes on to expire.",
     hint="virt-admin server-update-tls libvirtd  # or restart the daemon",
     references=(*REFERENCES, "https://libvirt.org/manpages/virt-admin.html"),
 )
@@ -60,7 +60,7 @@ HOSTNAME = Control(
     area="tls",
     severity=Severity.HIGH,
     requirement="R6",
-    rationale="Migration asks the target for its name and connects there: a wrong one leads to another host, or nowhere.",
+    rationale="Migration asks the target for its name and connects there: a wrong one leads elsewhere.",
     hint="virsh -c qemu+tls://{address}:{port}/system hostname; on the host: hostnamectl set-hostname NAME",
     references=REFERENCES,
 )

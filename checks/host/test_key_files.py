@@ -40,7 +40,7 @@ KEY_FILE = Control(
     area="tls",
     severity=Severity.CRITICAL,
     requirement="R1",
-    rationale="With the server's key anyone can pose as this host; with a client's, command every host that trusts the CA.",
+    rationale="With the server's key anyone can pose as this host; with a client's, command every host of the CA.",
     hint=CHANGE + "; if others may have read it, make a new key",
     references=REFERENCES,
 )
