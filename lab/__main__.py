@@ -21,6 +21,9 @@ def main() -> int:
         signal.signal(number, _interrupt)
     try:
         return int(options.action(options))
+    except PermissionError:
+        print("lab: the lab needs root: run it with sudo", file=sys.stderr)
+        return 2
     except PreflightError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 2

@@ -24,9 +24,10 @@ class Lab:
     def __init__(
         self, *, logs: Path | None = None, keep: bool | None = None, wait: float = 0, quiet: bool = False
     ) -> None:
+        shell.find_system_commands()
         self.root = state.ROOT
         self.logs = logs or state.default_logs()
-        self.keep = bool(os.environ.get("KEEP")) if keep is None else keep
+        self.keep = os.environ.get("KEEP", "0") not in ("", "0") if keep is None else keep
         self.wait = wait
         self.say = Progress(quiet)
         self.lock: state.Lock | None = None

@@ -68,6 +68,7 @@ class Authority:
         builder = _builder(subject, subject, key, valid=(-1, 3650))
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         builder = builder.add_extension(_usage(key_cert_sign=True), critical=True)
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         return cls(Pair(_pem(builder.sign(key, hashes.SHA256())), _key_pem(key)), keys)
 
     @classmethod
@@ -85,12 +86,12 @@ class Authority:
         """The authority's own certificate, as PEM."""
         return self.pair.cert
 
-    def server(self, names: Sequence[str], *, valid: tuple[int, int] = (-1, 365)) -> Pair:
+    def server(self, names: Sequence[str], *, valid: tuple[float, float] = (-1, 365)) -> Pair:
         """A server certificate for DNS names and IP addresses, valid from and to so many days from now."""
         alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
         return self._issue(names[0], ExtendedKeyUsageOID.SERVER_AUTH, "server", valid, alternatives)
 
-    def client(self, name: str = "virtvet", *, valid: tuple[int, int] = (-1, 365)) -> Pair:
+    def client(self, name: str = "virtvet", *, valid: tuple[float, float] = (-1, 365)) -> Pair:
         """A client certificate whose common name is ``name``."""
         return self._issue(name, ExtendedKeyUsageOID.CLIENT_AUTH, "client", valid, None)
 
@@ -99,15 +100,17 @@ class Authority:
         name: str,
         usage: x509.ObjectIdentifier,
         key_name: str,
-        valid: tuple[int, int],
+        valid: tuple[float, float],
         alternatives: x509.SubjectAlternativeName | None,
     ) -> Pair:
         key = rsa_key(self.keys / f"{key_name}.pem")
-        issuer = x509.load_pem_x509_certificate(self.pair.cert).subject
-        builder = _builder(_name(name), issuer, key, valid)
+        issuer = x509.load_pem_x509_certificate(self.pair.cert)
+        builder = _builder(_name(name), issuer.subject, key, valid)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_usage(), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())  # type: ignore[arg-type]
+        builder = builder.add_extension(signer, critical=False)
         if alternatives:
             builder = builder.add_extension(alternatives, critical=False)
         return Pair(_pem(builder.sign(_load_key(self.pair.key), hashes.SHA256())), _key_pem(key))
@@ -140,7 +143,7 @@ def _load_key(pem: bytes) -> rsa.RSAPrivateKey:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: rsa.RSAPrivateKey, valid: tuple[int, int]
+    subject: x509.Name, issuer: x509.Name, key: rsa.RSAPrivateKey, valid: tuple[float, float]
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return x509.CertificateBuilder(

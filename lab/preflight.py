@@ -5,7 +5,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from lab import cgroups, network
+from lab import cgroups, network, shell
 from lab.errors import PreflightError
 from lab.spec import HOSTS
 
@@ -42,8 +42,7 @@ def _root() -> None:
 
 
 def _commands() -> None:
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    missing = {PACKAGE_OF[name] for name in PACKAGE_OF if not shutil.which(name, path=path)}
+    missing = {package for name, package in PACKAGE_OF.items() if not shutil.which(name)}
     if missing:
         packages = " ".join(sorted(missing))
         raise PreflightError(f"missing packages: apt-get install --no-install-recommends {packages}")
@@ -53,6 +52,10 @@ def _namespaces() -> None:
     missing = [name for name in NAMESPACES if not Path("/proc/self/ns", name).exists()]
     if missing:
         raise PreflightError(f"the kernel has no namespaces of kind {', '.join(missing)}")
+    isolate = ["unshare", "--mount", "--uts", "--net", "--pid", "--cgroup", "--fork", "true"]
+    tried = shell.run(isolate, check=False)
+    if tried.returncode:
+        raise PreflightError(f"no new namespaces here (a container?): {tried.stderr.strip()}")
 
 
 def _cgroups() -> None:

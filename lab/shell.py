@@ -1,9 +1,17 @@
 """Run a command on this machine and, when it fails, say which and why."""
 
+import os
 import subprocess
 from collections.abc import Sequence
 
 from lab.errors import LabError
+
+
+def find_system_commands() -> None:
+    """Let this process find libvirtd and its like where the user's PATH leaves out the administrator's folders."""
+    present = os.environ.get("PATH", os.defpath).split(":")
+    wanted = [folder for folder in ("/usr/sbin", "/sbin") if folder not in present]
+    os.environ["PATH"] = ":".join([*present, *wanted])
 
 
 def run(

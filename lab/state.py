@@ -1,5 +1,6 @@
 """Where a lab keeps its things, and who may have one: there is one lab at a time on a machine."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -7,6 +8,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 from lab.errors import LabError
 
@@ -56,33 +58,51 @@ class Lock:
     """An advisory lock that the kernel gives back when its holder ends, however it ends."""
 
     def __init__(self) -> None:
-        TOP.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.stream = LOCK.open("a+")
+        self.stream: TextIO | None = None
 
     def acquire(self, wait: float = 0) -> None:
         """Take the lock, within ``wait`` seconds, or name who has it."""
         end = time.monotonic() + wait
-        while not self._taken():
+        while not (stream := _try_lock()):
             if time.monotonic() > end:
-                self.stream.seek(0)
-                holder = self.stream.read().strip() or "another process"
-                self.stream.close()
-                raise LabError(f"the lab is in use by {holder}; wait for its end (--wait SECONDS) or end it")
+                raise LabError(f"the lab is in use by {_holder()}; wait for its end (--wait SECONDS) or end it")
             time.sleep(0.2)
-        self.stream.truncate(0)
-        self.stream.write(f"process {os.getpid()} ({own_command()})\n")
-        self.stream.flush()
-
-    def _taken(self) -> bool:
-        try:
-            fcntl.flock(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} ({own_command()})\n")
+        stream.flush()
+        self.stream = stream
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Give the lock back; without a lab its file goes too."""
+        if self.stream is None:
+            return
+        if not ROOT.exists():
+            LOCK.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # somebody else waits for the lock already
+                TOP.rmdir()
         self.stream.close()
+        self.stream = None
+
+
+def _try_lock() -> TextIO | None:
+    """The lock file, locked; nothing where another has it, or has just removed the one we opened."""
+    TOP.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stream = LOCK.open("a")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(stream.fileno()).st_ino == LOCK.stat().st_ino:
+            return stream
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    stream.close()
+    return None
+
+
+def _holder() -> str:
+    try:
+        return LOCK.read_text().strip() or "another process"
+    except FileNotFoundError:
+        return "another process"
 
 
 def own_command() -> str:

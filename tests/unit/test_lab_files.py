@@ -1,0 +1,115 @@
+"""The lab's pure parts: what it writes before anything is started."""
+
+import doctest
+import stat
+import subprocess
+from ipaddress import ip_address
+from xml.etree import ElementTree as ET
+
+import pytest
+from ruamel.yaml import YAML
+
+from lab import access, cgroups, domain, kernel, userland
+from lab.cpio import Tree
+from lab.errors import LabError
+from lab.spec import DB1, HOSTS, PLAIN1, ROOT_ADDRESS, WEB1
+
+GUESTS = [guest for host in HOSTS for guest in host.guests]
+
+
+@pytest.mark.parametrize("module", [cgroups, kernel])
+def test_examples_in_docstrings_hold(module):
+    assert doctest.testmod(module).failed == 0
+
+
+def test_names_addresses_and_identifiers_are_unique():
+    for values in ([g.address for g in GUESTS], [g.mac for g in GUESTS], [g.uuid for g in GUESTS]):
+        assert len(set(values)) == len(values)
+    assert all(host.address.network == ROOT_ADDRESS.network for host in HOSTS)
+
+
+def test_guests_live_on_their_host_network():
+    for host in HOSTS:
+        for guest in host.guests:
+            assert ip_address(guest.address) in host.gateway.network
+
+
+def test_co_mounted_and_named_hierarchies():
+    mounts = """\
+cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,nosuid,cpu,cpuacct 0 0
+cgroup /sys/fs/cgroup/systemd cgroup rw,xattr,release_agent=/x,name=systemd 0 0
+cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0
+cgroup /elsewhere cgroup rw,cpu,cpuacct 0 0
+"""
+    assert [h.mount_options for h in cgroups.hierarchies(mounts)] == ["cpu,cpuacct", "none,name=systemd"]
+
+
+def test_missing_module_is_named():
+    with pytest.raises(LabError, match="no module 9p"):
+        kernel._load_order("kernel/a.ko:", ["9p"])
+
+
+def test_archive_is_what_cpio_reads():
+    tree = Tree()
+    tree.file("etc/deep/hostname", "web1\n")
+    tree.link("bin/sh", "/bin/busybox")
+    listed = subprocess.run(["cpio", "-t", "--quiet"], input=tree.archive(), capture_output=True, check=True).stdout
+    assert set(listed.decode().split()) == {"etc", "etc/deep", "etc/deep/hostname", "bin", "bin/sh"}
+
+
+def test_parents_do_not_lose_their_mode():
+    tree = Tree()
+    tree.directory("root", 0o700)
+    tree.file("root/.profile", "")
+    assert stat.S_IMODE(tree.nodes["root"].mode) == 0o700
+
+
+def test_web1_has_all_its_tuning():
+    xml = ET.fromstring(domain.domain_xml(WEB1))
+    pins = {pin.get("vcpu"): pin.get("cpuset") for pin in xml.iter("vcpupin")}
+    assert pins == {"0": "0", "1": "0-1"}
+    assert xml.findtext("resource/partition") == "/machine/openstack.partition"
+    assert xml.find("devices/filesystem").get("accessmode") == "passthrough"
+    assert xml.findtext("cputune/shares") == "2048"
+
+
+def test_plain_guest_has_no_tuning():
+    xml = ET.fromstring(domain.domain_xml(PLAIN1))
+    assert [tag for tag in ("cputune", "memtune", "resource", "iothreads") if xml.find(tag) is not None] == []
+    assert xml.find("devices/disk") is None
+
+
+def test_disk_guest_boots_from_its_disk():
+    xml = ET.fromstring(domain.domain_xml(DB1))
+    assert "root=/dev/vda" in xml.findtext("os/cmdline")
+    assert xml.find("vcpu").get("cpuset") == "0"
+
+
+def test_every_guest_has_a_fixed_lease():
+    for host in HOSTS:
+        leases = {(h.get("mac"), h.get("ip")) for h in ET.fromstring(domain.network_xml(host)).iter("host")}
+        assert leases == {(guest.mac, guest.address) for guest in host.guests}
+
+
+def test_fstab_mounts_the_share():
+    fstab = userland.own(WEB1, "ssh-ed25519 AAAA", b"key").nodes["etc/fstab"].data.decode()
+    assert fstab == "hostshare /mnt/share 9p trans=virtio,version=9p2000.L,posixacl,cache=loose 0 0\n"
+
+
+def test_inventory_is_the_contract(tmp_path):
+    inventory = YAML(typ="safe").load(access.inventory(tmp_path / "ssh", tmp_path / "pki"))
+    login = {"user": "root", "key": f"{tmp_path}/ssh/id", "known_hosts": f"{tmp_path}/ssh/known_hosts"}
+    assert inventory["hosts"]["hv1"] == {
+        "ssh": {"address": "10.77.0.1", "port": 22, **login},
+        "libvirt": {"uri": "qemu+tls://10.77.0.1/system", "pki": f"{tmp_path}/pki"},
+        "names": ["hv1", "10.77.0.1"],
+        "guests": {"*": {"ssh": {**login, "via": "host", "address": "lease"}}},
+    }
+
+
+def test_ssh_config_is_what_ssh_reads(tmp_path):
+    config = tmp_path / "config"
+    config.write_text(access.ssh_config(tmp_path))
+    seen = subprocess.run(["ssh", "-G", "-F", str(config), "web1.hv1"], capture_output=True, text=True, check=True)
+    wanted = {"hostname 10.78.1.11", "proxyjump hv1", "user root", "stricthostkeychecking true"}
+    assert wanted <= set(seen.stdout.splitlines())
