@@ -1,0 +1,113 @@
+"""The summary a run ends with: each failure in three lines (what, which layer, the command that mends it), then counts.
+
+Everything is rich Text, never markup, and the terminal wraps the lines, so that a command can be copied whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from virtvet.judge import Outcome
+from virtvet.reporting.run import SYMBOL, WORST_FIRST, Result, Run, Summary
+
+COLOUR: Mapping[Outcome, str] = {
+    Outcome.FAILED: "red",
+    Outcome.ERROR: "magenta",
+    Outcome.WAIVED: "yellow",
+    Outcome.SKIPPED: "bright_black",
+    Outcome.PASSED: "green",
+}
+SHOWN = 50
+"""Troubles printed in full; the reports hold them all."""
+REASONS = 5
+"""Reasons for skipping that are printed."""
+
+Troubles = dict[tuple[str, ...], list[Result]]
+
+
+def summary(run: Run, console: Console, paths: Iterable[Path]) -> None:
+    """Print what needs doing, why anything was skipped, the counts a host, and where the reports are."""
+    _troubles(run, console)
+    _unjudged(run, console)
+    console.print(_table(run))
+    console.print(_verdict(run))
+    for path in paths:
+        _line(console, Text(f"  {path}", "bright_black"))
+
+
+def _troubles(run: Run, console: Console) -> None:
+    grouped = _once(run.troubles)
+    for alike in islice(grouped.values(), SHOWN):
+        _trouble(console, alike[0], len(alike) - 1)
+    if len(grouped) > SHOWN:
+        _line(console, Text(f"… and {len(grouped) - SHOWN} more in the reports\n", "bold"))
+
+
+def _once(troubles: Iterable[Result]) -> Troubles:
+    """What could not be read for one reason on one host is one trouble, however many controls asked for it."""
+    grouped: Troubles = {}
+    for result in troubles:
+        same = (result.host, result.message) if result.outcome is Outcome.ERROR else (result.id,)
+        grouped.setdefault(same, []).append(result)
+    return grouped
+
+
+def _trouble(console: Console, result: Result, more: int) -> None:
+    head = Text(f"{SYMBOL[result.outcome]} {result.control}", f"bold {COLOUR[result.outcome]}")
+    head.append(f" · {result.where}", "bold")
+    head.append(f" — {result.title}", "not bold default")
+    if more:
+        head.append(f" (and {more} more)", "not bold bright_black")
+    _line(console, head)
+    _line(console, Text(f"  {result.message}"))
+    _line(console, Text(f"  {result.hint}\n", "cyan"))
+
+
+def _unjudged(run: Run, console: Console) -> None:
+    for outcome in (Outcome.WAIVED, Outcome.SKIPPED):
+        reasons: dict[str, int] = {}
+        for result in run.results:
+            if result.outcome is outcome:
+                reasons[result.message] = reasons.get(result.message, 0) + 1
+        for reason, count in islice(sorted(reasons.items(), key=lambda each: -each[1]), REASONS):
+            _line(console, Text(f"{SYMBOL[outcome]} {count} {outcome}: {reason}", COLOUR[outcome]))
+
+
+def _table(run: Run) -> Table:
+    """Counts by host; hosts where all passed share a line when there is more than one of them."""
+    table = Table(box=None, pad_edge=False, header_style="bright_black")
+    table.add_column("host", overflow="fold")
+    for outcome in WORST_FIRST:
+        table.add_column(str(outcome), justify="right", no_wrap=True)
+    counts = {host.name: Summary.of(result for result in run.results if result.host == host.name) for host in run.hosts}
+    good = [name for name, count in counts.items() if 0 < count.total == count.passed]
+    for name, count in counts.items():
+        if name not in good or len(good) == 1:
+            table.add_row(Text(name), *_cells(count))
+    if len(good) > 1:
+        table.add_row(Text(f"{len(good)} hosts"), *_cells(Summary.of(r for r in run.results if r.host in good)))
+    return table
+
+
+def _cells(count: Summary) -> Iterable[Text]:
+    for outcome in WORST_FIRST:
+        number = getattr(count, outcome)
+        yield Text(f"{SYMBOL[outcome]} {number}" if number else "·", COLOUR[outcome] if number else "bright_black")
+
+
+def _verdict(run: Run) -> Text:
+    count, seconds = run.summary, (run.finished - run.started).total_seconds()
+    worst = next((outcome for outcome in WORST_FIRST if getattr(count, outcome)), Outcome.ERROR)
+    parts = [f"{getattr(count, outcome)} {outcome}" for outcome in WORST_FIRST if getattr(count, outcome)]
+    text = ", ".join(parts) or "nothing was checked"
+    return Text(f"\n{SYMBOL[worst]} {text} in {seconds:.1f} s", f"bold {COLOUR[worst]}")
+
+
+def _line(console: Console, text: Text) -> None:
+    console.print(text, soft_wrap=True)
