@@ -217,11 +217,8 @@ class _Builder:
     def _alias(self, event: AliasEvent) -> Node:
         found = self.anchors.get(event.anchor)
         if found is None:
-            self._problem(
-                f'"*{event.anchor}" names nothing above',
-                f'a text that begins with * needs quotes: "*{event.anchor}"',
-                event,
-            )
+            name = "*" + event.anchor.rstrip(":")
+            self._problem(f'"{name}" names nothing above', f'a text that begins with * needs quotes: "{name}"', event)
             return Node(None, self._at(event))
         self._count(found.size, event)
         return found
@@ -277,7 +274,7 @@ _CORE: tuple[tuple[re.Pattern[str], Any], ...] = (
     (re.compile(r"[-+]?[0-9]{1,40}"), int),
     (re.compile(r"0o[0-7]{1,40}"), lambda text: int(text, 8)),
     (re.compile(r"0x[0-9a-fA-F]{1,40}"), lambda text: int(text, 16)),
-    (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?"), float),
+    (re.compile(r"[-+]?(\.[0-9]{1,40}|[0-9]{1,40}(\.[0-9]{0,40})?)([eE][-+]?[0-9]{1,2})?"), float),
 )
 
 
