@@ -187,12 +187,15 @@ def _climb(child: x509.Certificate, between: Sequence[x509.Certificate], anchors
 def _broken(child: x509.Certificate, anchors: Sequence[x509.Certificate]) -> str:
     issuer = name_of(child.issuer)
     if any(anchor.subject == child.issuer for anchor in anchors):
-        return f"names {issuer} as its issuer, but the CA file's certificate of that name did not sign it"
+        return f"names {issuer} as its issuer, but bears no valid signature of the CA file's certificate of that name"
     return f"signed by {issuer}, which is not in the CA file"
 
 
 def _issued(parent: x509.Certificate, child: x509.Certificate, below: int) -> bool:
-    """Whether `parent` signed `child`, with `below` other signing certificates under it allowed."""
+    """Whether `parent` signed `child` and may have `below` other signing certificates under it.
+
+    A signature with MD5 or SHA-1 proves nothing, and `cryptography` does not verify it.
+    """
     try:
         child.verify_directly_issued_by(parent)
     except (InvalidSignature, *MALFORMED):
