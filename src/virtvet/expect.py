@@ -80,6 +80,18 @@ class Within:
 
 
 @dataclass(frozen=True, slots=True)
+class NotEmpty:
+    """A set with any member."""
+
+    def matches(self, value: Any) -> bool:
+        """Sets, lists and tuples."""
+        return isinstance(value, set | frozenset | list | tuple) and bool(value)
+
+    def __str__(self) -> str:
+        return "any, but not none"
+
+
+@dataclass(frozen=True, slots=True)
 class OneOf:
     """Any of these values."""
 

@@ -7,11 +7,11 @@ Sources: cgroups(7); Documentation/admin-guide/cgroup-v1/ and cgroup-v2.rst; lib
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -217,14 +217,14 @@ def _hierarchy(snapshot: Snapshot, controller: str) -> Hierarchy:
         raise CannotLook(MOUNTS, f"the controller {controller} is not mounted") from None
 
 
-def mounted(snapshot: Snapshot, controllers: Iterable[str]) -> Mapping[Hierarchy, tuple[str, ...]]:
-    """Those of the controllers that this host has, by the hierarchy they share."""
+def mounted(snapshot: Snapshot, controllers: Iterable[str]) -> tuple[str, ...]:
+    """Those of the controllers that this host has; of those that share a hierarchy the first."""
     there = hierarchies(snapshot)
-    found: dict[Hierarchy, tuple[str, ...]] = {}
+    found: dict[Hierarchy, str] = {}
     for name in controllers:
         if name in there:
-            found[there[name]] = (*found.get(there[name], ()), name)
-    return found
+            found.setdefault(there[name], name)
+    return tuple(found.values())
 
 
 def exists(snapshot: Snapshot, group: Group) -> bool:
@@ -265,34 +265,36 @@ def _parsed(path: str, text: str, setting: Setting, version: int) -> Reading:
 
 
 def cpus_worth(snapshot: Snapshot, group: Group) -> Reading:
-    """CPU time as a number of CPUs, exactly: a quota of 150 ms every 100 ms -> Fraction(3, 2); "unlimited"."""
+    """CPU time as a number of CPUs: a quota of 150 ms every 100 ms -> 1.5; or "unlimited"."""
     quota, period = value(snapshot, group, QUOTA), value(snapshot, group, PERIOD)
     if quota.value == UNLIMITED:
         return quota
     if not period.value:
         raise CannotLook(period.source, "a period cannot be 0")
-    return Reading(Fraction(quota.value, period.value), quota.source, f"{quota.excerpt} / {period.excerpt}")
-
-
-def strictest(snapshot: Snapshot, group: Group, read: Callable[[Snapshot, Group], Reading]) -> Reading | None:
-    """The tightest limit of the groups above this one, the nearest of equals; None directly below the root."""
-    above = [read(snapshot, one) for one in list(group.upwards())[1:]]
-    return min(above, key=lambda reading: _size(reading.value), default=None)
-
-
-def effective(snapshot: Snapshot, group: Group, read: Callable[[Snapshot, Group], Reading]) -> tuple[Reading, ...]:
-    """What this group was told, and, if a group above it is told less, that too: the effective limit."""
-    own, above = read(snapshot, group), strictest(snapshot, group, read)
-    return (own, above) if above and _size(above.value) < _size(own.value) else (own,)
-
-
-def _size(amount: int | Fraction | str) -> float | Fraction:
-    return float("inf") if isinstance(amount, str) else amount
+    return Reading(quota.value / period.value, quota.source, f"{quota.excerpt} / {period.excerpt}")
 
 
 def reader(setting: Setting) -> Callable[[Snapshot, Group], Reading]:
-    """`value` of one setting, for `strictest` and `effective`."""
+    """`value` of one setting."""
     return lambda snapshot, group: value(snapshot, group, setting)
+
+
+def tighter_above(snapshot: Snapshot, group: Group, read: Callable[[Snapshot, Group], Reading]) -> tuple[Reading, ...]:
+    """The tightest limit above this group, if it is tighter than the group's own: the one that takes effect."""
+    own, *above = (read(snapshot, one) for one in group.upwards())
+    tightest = min(above, key=_size, default=own)
+    return (tightest,) if _size(tightest) < _size(own) else ()
+
+
+def _size(limit: Reading) -> float:
+    return math.inf if limit.value == UNLIMITED else limit.value
+
+
+def room(snapshot: Snapshot, group: Group) -> Reading:
+    """Bytes of memory a group may use, groups above counted; NO_LIMIT without any."""
+    own = value(snapshot, group, MEMORY)
+    tightest = next(iter(tighter_above(snapshot, group, reader(MEMORY))), own)
+    return Reading(min(_size(tightest), NO_LIMIT), tightest.source, tightest.excerpt)
 
 
 # --- a running guest's groups
@@ -311,6 +313,8 @@ class GuestGroups:
     snapshot: Snapshot
     path: str
     threads: tuple[Thread, ...]
+    controllers: tuple[str, ...]
+    """One name for each hierarchy: cpu stands for cpuacct where they share one, and for all of v2."""
 
     def scope(self, controller: str) -> Group:
         """The outermost: CPU shares and I/O weight are there."""
@@ -336,15 +340,12 @@ def of_guest(snapshot: Snapshot, guest: str) -> GuestGroups:
 
     `/machine/openstack.partition/qemu-1-web1.libvirt-qemu`. Raises NotApplicable when it is shut off, CannotLook.
     """
-    all_threads = threads.threads(snapshot, guest)
-    members = Counter(
-        scope_of(group_of(snapshot, thread, controllers[0]).path)
-        for controllers in mounted(snapshot, PLACED).values()
-        for thread in all_threads
-    )
+    found = threads.threads(snapshot, guest)
+    controllers = mounted(snapshot, PLACED)
+    members = Counter(scope_of(group_of(snapshot, one, name).path) for name in controllers for one in found)
     if not members:
-        raise CannotLook(guest, "no controller that libvirt places guests in is mounted")
-    return GuestGroups(snapshot, members.most_common(1)[0][0], all_threads)
+        raise CannotLook(MOUNTS, "no controller that libvirt places guests in is mounted")
+    return GuestGroups(snapshot, members.most_common(1)[0][0], found, controllers)
 
 
 def scope_of(path: str) -> str:

@@ -1,0 +1,159 @@
+"""Partitions exist in every controller, can take guests, and allow what the profile says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from virtvet.check import Case, Control, Severity, check
+from virtvet.expect import AtLeast, NotEmpty
+from virtvet.probes import cgroup, partitions
+from virtvet.profile.partitions import Partition
+from virtvet.target import GuestTarget, HostTarget
+from virtvet.units import UNLIMITED
+
+EXISTS = Control(
+    id="PART-EXIST-1",
+    title="A partition exists in every controller it needs",
+    area="cgroup",
+    severity=Severity.HIGH,
+    requirement="R9",
+    rationale="Without systemd nobody makes a partition but you; a guest that names one which is missing in any "
+    "controller does not start.",
+    hint="for c in {controllers}; do mkdir -p /sys/fs/cgroup/$c{by_hand}; done   "
+    "# with systemd: systemctl start {slice}",
+    references=("https://libvirt.org/cgroups.html#creating-custom-partitions",),
+)
+FILLED = Control(
+    id="PART-CPUSET-1",
+    title="A partition has CPUs and memory nodes, those stated",
+    area="cgroup",
+    severity=Severity.HIGH,
+    requirement="R9",
+    rationale="A new cgroup v1 cpuset is empty, and no thread can enter an empty one; its CPUs bound all its guests.",
+    hint="echo {wanted} > /sys/fs/cgroup/cpuset{by_hand}/{file}   "
+    "# empty ones: cat /sys/fs/cgroup/cpuset/machine/{file}",
+    references=(
+        "https://libvirt.org/cgroups.html#creating-custom-partitions",
+        "https://docs.kernel.org/admin-guide/cgroup-v1/cpusets.html",
+    ),
+)
+LIMITS = Control(
+    id="PART-LIMIT-1",
+    title="A partition's limit is as stated, and none above it is tighter",
+    area="cgroup",
+    severity=Severity.HIGH,
+    requirement="R9",
+    rationale="A partition bounds all its guests together. Limits nest: the tightest on the way to the root holds.",
+    hint="echo {write} > /sys/fs/cgroup/{controller}{by_hand}/{file}   # and look at the groups above it",
+    references=(
+        "https://libvirt.org/cgroups.html",
+        "https://docs.kernel.org/admin-guide/cgroup-v1/memory.html",
+        "https://docs.kernel.org/scheduler/sched-bwc.html",
+    ),
+)
+ROOM = Control(
+    id="PART-ROOM-1",
+    title="A partition has room for the memory limits of its guests",
+    area="cgroup",
+    severity=Severity.HIGH,
+    requirement="R9",
+    rationale="Guests that each stay within their own hard limit are still killed when their partition has less "
+    "than the sum.",
+    hint="echo {bytes} > /sys/fs/cgroup/memory{by_hand}/memory.limit_in_bytes   # guests: {guests}",
+    references=("https://docs.kernel.org/admin-guide/cgroup-v1/memory.html#hierarchy-support",),
+)
+
+
+def _words(path: str) -> dict[str, str]:
+    by_hand, slices = partitions.directories(path)
+    return {"by_hand": by_hand, "slice": slices.rpartition("/")[2]}
+
+
+def existing(host: HostTarget) -> Iterable[Case]:
+    """Every partition with the controllers it needs."""
+    for path, partition in host.wants.partitions.items():
+        needed = tuple(partition.controllers)
+        words = _words(path) | {"controllers": " ".join(needed)}
+        yield Case(path, frozenset(needed), (path, needed), words=words)
+
+
+@check(EXISTS, cases=existing, actual=partitions.controllers, sources=partitions.SOURCES)
+def test_partition_exists_in_every_controller(case: Case, observed: object) -> None:
+    """A directory of that name in one controller is not enough."""
+    assert observed == case.expected
+
+
+def cpusets(host: HostTarget) -> Iterable[Case]:
+    """CPUs and memory nodes of every partition that is in the controller cpuset."""
+    for path, partition in host.wants.partitions.items():
+        if "cpuset" in partition.controllers:
+            yield _cpuset_case(path, "cpus", "cpuset.cpus", partition.cpuset)
+            yield _cpuset_case(path, "nodes", "cpuset.mems", partition.memory_nodes)
+
+
+def _cpuset_case(path: str, what: str, file: str, wanted: frozenset[int] | None) -> Case:
+    shown = "0" if wanted is None else ",".join(map(str, sorted(wanted)))
+    words = _words(path) | {"file": file, "wanted": shown}
+    return Case(f"{path} {what}", wanted or NotEmpty(), (path, what), words=words)
+
+
+@check(FILLED, cases=cpusets, actual=partitions.cpuset, sources=partitions.SOURCES)
+def test_partition_has_cpus_and_nodes(case: Case, observed: object) -> None:
+    """Empty ones take no thread."""
+    assert observed == case.expected
+
+
+def limits(host: HostTarget) -> Iterable[Case]:
+    """Every limit that is stated, of every partition."""
+    for path, partition in host.wants.partitions.items():
+        yield from (_limit_case(path, name, wanted) for name, wanted in _stated(partition))
+
+
+def _stated(partition: Partition) -> Iterator[tuple[str, object]]:
+    for name in partitions.LIMITS:
+        if (wanted := getattr(partition, name)) is not None:
+            yield name, cgroup.UNLIMITED if wanted == UNLIMITED else wanted
+
+
+def _limit_case(path: str, name: str, wanted: object) -> Case:
+    setting = partitions.LIMITS[name]
+    write = -1 if wanted == cgroup.UNLIMITED else wanted
+    words = _words(path) | {"controller": setting.controller, "file": setting.v1[0], "write": write}
+    return Case(f"{path} {name}", wanted, (path, name, wanted), words=words)
+
+
+@check(LIMITS, cases=limits, actual=partitions.limit, sources=partitions.SOURCES)
+def test_partition_limit_is_as_stated(case: Case, observed: object) -> None:
+    """Its own file, and every group above it."""
+    assert observed == case.expected
+
+
+def rooms(host: HostTarget) -> Iterable[Case]:
+    """Every partition, stated or named by a guest, whose guests have hard limits of memory."""
+    named = [guest.wants.partition for guest in host.guests if guest.wants.partition]
+    for path in dict.fromkeys([*host.wants.partitions, *named]):
+        inside = [guest for guest in host.guests if _hard(guest) and _within(guest.wants.partition, path)]
+        if inside:
+            yield _room_case(path, inside)
+
+
+def _room_case(path: str, inside: list[GuestTarget]) -> Case:
+    total = sum(map(_hard, inside))
+    words = _words(path) | {"bytes": total, "guests": ", ".join(guest.name for guest in inside)}
+    return Case(path, AtLeast(total, "bytes"), (path,), words=words)
+
+
+def _hard(guest: GuestTarget) -> int:
+    """Bytes; 0 when none is stated, or the guest is not there."""
+    limits = guest.wants.memory.limits
+    return limits.hard if guest.matched and limits and isinstance(limits.hard, int) else 0
+
+
+def _within(partition: str | None, path: str) -> bool:
+    return partition is not None and f"{partition}/".startswith(f"{path}/")
+
+
+@check(ROOM, cases=rooms, actual=partitions.room, sources=partitions.SOURCES)
+def test_partition_has_room_for_its_guests(case: Case, observed: object) -> None:
+    """The sum of the hard limits stated for the guests in it."""
+    assert observed == case.expected
