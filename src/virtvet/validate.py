@@ -116,7 +116,7 @@ def _readable(mistakes: list[_Mistake]) -> Iterator[list[_Mistake]]:
 
 def _problem(together: list[_Mistake], schema: dict[str, Any], unknown: Mapping[str, str]) -> Problem:
     first = together[0]
-    key = str(first.details["loc"][-1])
+    key = str(first.details["loc"][-1]) if first.details["loc"] else ""
     if first.type == "extra_forbidden":
         allowed = _allowed(schema, first.path[:-1])
         return Problem(f'unknown key "{key}"', unknown.get(key.lower()) or nearest(key, allowed), first.at)
@@ -133,10 +133,12 @@ def _name(path: tuple[Key, ...]) -> str:
 
 def _sentence(together: list[_Mistake]) -> str:
     own = [str(one.details["ctx"]["error"]) for one in together if "error" in one.details.get("ctx", {})]
-    wanted = [words for one in together if (words := _wanted(one))]
-    shown = as_written(together[0].details["input"])
-    must = [f"must be {' or '.join(dict.fromkeys(wanted))}" + ("" if own else f", not {shown}")] if wanted else []
-    return "; ".join([*own, *must]) or _other(together[0].details["msg"])
+    wanted = list(dict.fromkeys(words for one in together if (words := _wanted(one))))
+    if own:
+        return "; or ".join([*own, *wanted])
+    if wanted:
+        return f"must be {' or '.join(wanted)}, not {as_written(together[0].details['input'])}"
+    return _other(together[0].details)
 
 
 def _wanted(mistake: _Mistake) -> str:
@@ -145,9 +147,13 @@ def _wanted(mistake: _Mistake) -> str:
     return _WANTED.get(mistake.type, "")
 
 
-def _other(message: str) -> str:
-    """pydantic's words without its jargon: "Input should be greater than 0" -> "must be greater than 0"."""
-    return re.sub(r"^\w+ should ", "must ", message).replace(" after validation", "").replace("'", '"')
+def _other(details: ErrorDetails) -> str:
+    """pydantic's words without its jargon: "Input should be greater than 0" -> "must be greater than 0, not -1"."""
+    shown = as_written(details["input"])
+    if details["type"] == "string_pattern_mismatch":
+        return f"{shown} does not match {details['ctx']['pattern']}"
+    said = re.sub(r"^\w+ should ", "must ", details["msg"]).replace(" after validation", "").replace("'", '"')
+    return f"{said}, not {shown}" if said.startswith("must be ") else said
 
 
 def _hint(together: list[_Mistake]) -> str:
