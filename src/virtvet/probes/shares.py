@@ -25,8 +25,10 @@ QEMU_ARGUMENTS = Command(
     (
         "sh",
         "-c",
-        'for f in /run/libvirt/qemu/*.pid; do read -r p <"$f" && set -- "$@" "/proc/$p/cmdline"; done; '
-        f"[ $# -gt 0 ] || exit 0; grep -zaHE '{_WANTED}' -- \"$@\"",
+        # a pid file ends without a newline, which `read` takes for a failure
+        'for f in /run/libvirt/qemu/*.pid; do p=; read -r p <"$f"; case $p in "" | *[!0-9]*) ;; '
+        '*) [ ! -r /proc/$p/cmdline ] || set -- "$@" /proc/$p/cmdline;; esac; done; '
+        f"[ $# -eq 0 ] || grep -zaHE '{_WANTED}' -- \"$@\"",
     )
 )
 """Of libvirt's processes only the arguments that name the guest and its shares: others may carry secrets.
@@ -96,41 +98,39 @@ def _listed(status: Status) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One filesystem device as one layer shows it; `read_from` and `excerpt` are the evidence."""
+    """One filesystem device as one layer shows it; without a type there is none. The last two are the evidence."""
 
-    directory: str | None
-    driver: str
-    accessmode: str
-    readonly: bool
-    type: str
     read_from: str
     excerpt: str
+    type: str | None = None
+    driver: str | None = None
+    directory: str | None = None
+    accessmode: str | None = None
+    readonly: bool | None = None
 
 
-Find = Callable[[Snapshot, str, str], Device | None]
+Find = Callable[[Snapshot, str, str], Device]
 
 
-def configured(snapshot: Snapshot, guest: str, tag: str) -> Device | None:
+def configured(snapshot: Snapshot, guest: str, tag: str) -> Device:
     """The device of the stored domain XML."""
     return from_xml(domain_xml.config(snapshot, guest), tag, f"virsh dumpxml --inactive {guest}")
 
 
-def running(snapshot: Snapshot, guest: str, tag: str) -> Device | None:
+def running(snapshot: Snapshot, guest: str, tag: str) -> Device:
     """The device of the running domain's XML."""
     return from_xml(domain_xml.live(snapshot, guest), tag, f"virsh dumpxml {guest}")
 
 
-def exported(snapshot: Snapshot, guest: str, tag: str) -> Device | None:
+def exported(snapshot: Snapshot, guest: str, tag: str) -> Device:
     """The device of QEMU's own arguments; for virtiofs, the directory that its virtiofsd serves."""
     domain = domain_xml.live(snapshot, guest)
     read_from, arguments = qemu_arguments(snapshot, guest)
     device = from_arguments(arguments, tag, read_from)
-    if device is None or device.driver != "virtiofs":
-        return device
-    return _virtiofs(snapshot, domain, tag, device)
+    return _virtiofs(snapshot, domain, tag, device) if device.driver == "virtiofs" else device
 
 
-def from_xml(domain: etree._Element, tag: str, read_from: str) -> Device | None:
+def from_xml(domain: etree._Element, tag: str, read_from: str) -> Device:
     """`<filesystem type='mount' accessmode='mapped'><source dir='/srv/share'/><target dir='hostshare'/></filesystem>`.
 
     Defaults as src/conf/domain_conf.c: type mount, accessmode passthrough, driver path (9p).
@@ -147,7 +147,11 @@ def from_xml(domain: etree._Element, tag: str, read_from: str) -> Device | None:
                 read_from=read_from,
                 excerpt=_shown(element),
             )
-    return None
+    return _none(tag, read_from)
+
+
+def _none(tag: str, read_from: str) -> Device:
+    return Device(read_from, f"no filesystem device has the tag {tag}")
 
 
 def _attribute(element: etree._Element, child: str, name: str) -> str | None:
@@ -181,24 +185,24 @@ def keywords(argument: str) -> dict[str, str]:
     return dict(part.partition("=")[::2] for part in parts)
 
 
-def from_arguments(arguments: Iterable[str], tag: str, read_from: str) -> Device | None:
-    """The device with this tag out of `-device` and `-fsdev` arguments; the directory is None for virtiofs."""
-    devices = [_device(one) for one in arguments if one.startswith(("{", "virtio-9p", "vhost-user-fs"))]
-    backends = {one["id"]: one for one in map(keywords, arguments) if "local" in one and "id" in one}
-    for device in devices:
+def from_arguments(arguments: Iterable[str], tag: str, read_from: str) -> Device:
+    """The device with this tag out of `-device` and `-fsdev` arguments; for virtiofs they do not name the directory."""
+    backends = {keywords(one).get("id"): one for one in arguments if one.startswith("local,")}
+    for argument in arguments:
+        device = _device(argument)
         if device.get("tag") == tag:
-            return Device(None, "virtiofs", "passthrough", False, "mount", read_from, str(device)[:500])
+            return Device(read_from, argument[:500], "mount", "virtiofs", accessmode="passthrough", readonly=False)
         if device.get("mount_tag") == tag:
-            return _nine_p(backends.get(str(device.get("fsdev")), {}), read_from)
-    return None
+            return _nine_p(backends.get(device.get("fsdev"), ""), read_from)
+    return _none(tag, read_from)
 
 
 def _device(argument: str) -> dict[str, Any]:
-    """A `-device` argument as JSON (libvirt 6.10 and newer with QEMU 6.2 and newer) or as a keyword list."""
-    if not argument.startswith("{"):
+    """A `-device` argument: JSON with QEMU 6.2 and newer, else keywords. Nothing for other arguments."""
+    if argument.startswith(("virtio-9p-", "vhost-user-fs-")):
         return keywords(argument)
     try:
-        parsed = json.loads(argument)
+        parsed = json.loads(argument) if argument.startswith("{") else {}
     except ValueError as mistake:
         raise CannotLook("-device of QEMU", f"is not JSON: {mistake}") from None
     return parsed if isinstance(parsed, dict) else {}
@@ -208,16 +212,18 @@ ACCESSMODES = {"mapped": "mapped", "mapped-xattr": "mapped", "passthrough": "pas
 """security_model of -fsdev to libvirt's accessmode (src/qemu/qemu_command.c, qemuBuildFSDevCmd)."""
 
 
-def _nine_p(backend: dict[str, str], read_from: str) -> Device:
-    model = backend.get("security_model", "none")
+def _nine_p(fsdev: str, read_from: str) -> Device:
+    """`local,security_model=mapped,id=fsdev-fs0,path=/srv/share,readonly`."""
+    backend = keywords(fsdev)
+    model = backend.get("security_model")
     return Device(
-        directory=backend.get("path"),
-        driver="9p",
-        accessmode=ACCESSMODES.get(model, model),
-        readonly=backend.get("readonly", "off") in ("on", ""),
+        read_from,
+        fsdev[:500],
         type="mount",
-        read_from=read_from,
-        excerpt=",".join(f"{key}={value}" for key, value in backend.items())[:500],
+        driver="9p",
+        directory=backend.get("path"),
+        accessmode=ACCESSMODES.get(model, model) if model else None,
+        readonly=backend.get("readonly", "off") in ("", "on"),
     )
 
 
@@ -268,8 +274,6 @@ def directory_of(find: Find) -> Callable[[Snapshot, str, str], Reading]:
 
     def probe(snapshot: Snapshot, guest: str, tag: str) -> Reading:
         device = find(snapshot, guest, tag)
-        if device is None:
-            return Reading(None, "filesystem devices", f"no filesystem device of {guest} has the tag {tag}")
         return Reading(device.directory, device.read_from, device.excerpt)
 
     return probe
@@ -280,8 +284,8 @@ def attribute_of(find: Find, name: str) -> Callable[[Snapshot, str, str], Readin
 
     def probe(snapshot: Snapshot, guest: str, tag: str) -> Reading:
         device = find(snapshot, guest, tag)
-        if device is None:
-            raise NotApplicable(f"no filesystem device has the tag {tag}")
+        if device.type is None:
+            raise NotApplicable(device.excerpt)
         return Reading(getattr(device, name), device.read_from, device.excerpt)
 
     return probe
