@@ -130,13 +130,18 @@ def check(
 
     def mark(test: Callable[..., None]) -> Callable[..., None]:
         probes = {Layer(name): probe for name, probe in layers.items()}
-        made = Check(
-            control, test.__name__, cases, probes, _function(sources), _function(guest_sources), remedy, prerequisite
-        )
+        outside = _union(sources, remedy.sources if remedy else ())
+        inside = _union(guest_sources, remedy.guest_sources if remedy else ())
+        made = Check(control, test.__name__, cases, probes, outside, inside, remedy, prerequisite)
         setattr(test, ATTRIBUTE, made)
         return test
 
     return mark
+
+
+def _union(*sources: Any) -> Callable[[Any], Iterable[Any]]:
+    functions = tuple(map(_function, sources))
+    return lambda target: (source for function in functions for source in function(target))
 
 
 def _function(sources: Any) -> Callable[[Any], Iterable[Any]]:

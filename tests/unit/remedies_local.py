@@ -1,4 +1,4 @@
-"""Hands that work on this machine, and a check of a file's content with a remedy: mending with real files and shells."""
+"""Hands that work on this machine, and a check of a file with a remedy: mending with real files and shells."""
 
 from __future__ import annotations
 

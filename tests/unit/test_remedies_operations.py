@@ -13,9 +13,9 @@ from virtvet.remedies.operations import (
     Given,
     Operation,
     OperationFailed,
-    PinVcpu,
+    Pin,
     Run,
-    UnpinVcpu,
+    Unpin,
     WriteFile,
     edit,
 )
@@ -137,9 +137,10 @@ def test_a_guarded_command_runs_only_where_its_condition_holds(tmp_path: Path, g
         (Run("hv1", ("echo", "\x1b[2J")), "hv1$ echo '\\x1b[2J'"),
         (EditLine("hv1/g", "/etc/fstab", "a", "b"), "--- hv1/g:/etc/fstab\n+++ hv1/g:/etc/fstab\n-a\n+b"),
         (WriteFile("hv1", "/f", None, "a\n"), "--- hv1:/f\n+++ hv1:/f\n@@ -0,0 +1 @@\n+a"),
-        (PinVcpu("hv1", "web1", "u", 0, (0, 1, 3), 7), "hv1$ virsh vcpupin web1 0 0-1,3 --live"),
-        (PinVcpu("hv1", "web1", "u", 0, (2,), None), "hv1$ virsh vcpupin web1 0 2 --config"),
-        (UnpinVcpu("hv1", "web1", "u", 0), "hv1: virsh edit web1, without <vcpupin vcpu='0'/>"),
+        (Pin("hv1", "web1", "u", "vcpu0", (0, 1, 3), 7), "hv1$ virsh vcpupin web1 0 0-1,3 --live"),
+        (Pin("hv1", "a b", "u", "iothread12", (2,), None), "hv1$ virsh iothreadpin 'a b' 12 2 --config"),
+        (Pin("hv1", "web1", "u", "emulator", (2,), None), "hv1$ virsh emulatorpin web1 2 --config"),
+        (Unpin("hv1", "web1", "u", "vcpu0"), "hv1$ virsh edit web1   # without the pin of vcpu0"),
     ],
 )
 def test_operations_read_exactly_and_survive_json(operation: Operation, shown: str) -> None:

@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from virtvet.expect import ranges
 from virtvet.probes import domain_xml
+from virtvet.probes.pins import own_pin
 from virtvet.reporting.text import excerpt
 from virtvet.snapshot.model import Completed
 
@@ -235,42 +236,59 @@ def _asking_libvirt(operation: object) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class PinVcpu:
-    """Pin a vCPU. `run` is the domain's id while it runs, None for its configuration. Does nothing when the guest has
-    been started anew since (another id) or is gone: then there is nothing left to mend or to take back."""
+class Pin:
+    """Pin the threads of one role ("vcpu0", "emulator", "iothread1"). `run` is the domain's id while it runs, None for
+    its configuration. Does nothing when the guest has been started anew since (another id) or is gone: then there is
+    nothing left to mend or to take back."""
 
     host: str
     guest: str
     uuid: str
-    vcpu: int
+    role: str
     cpus: tuple[int, ...]
     run: int | None
-    kind: Literal["pin-vcpu"] = "pin-vcpu"
+    kind: Literal["pin"] = "pin"
 
     def perform(self, hands: Hands) -> None:
-        """virDomainPinVcpuFlags. Raises OperationFailed with libvirt's words."""
-        cpumap = tuple(cpu in self.cpus for cpu in range(max(self.cpus) + 1))
-        layer = libvirt.VIR_DOMAIN_AFFECT_CONFIG if self.run is None else libvirt.VIR_DOMAIN_AFFECT_LIVE
+        """virDomainPinVcpuFlags and its like. Raises OperationFailed with libvirt's words."""
         with _asking_libvirt(self):
             domain = hands.libvirt(self.host).lookupByUUIDString(self.uuid)
             if self.run is None or domain.ID() == self.run:
-                domain.pinVcpuFlags(self.vcpu, cpumap, layer)
+                self._pin(domain)
+
+    def _pin(self, domain: Any) -> None:
+        cpumap = tuple(cpu in self.cpus for cpu in range(max(self.cpus) + 1))
+        layer = libvirt.VIR_DOMAIN_AFFECT_CONFIG if self.run is None else libvirt.VIR_DOMAIN_AFFECT_LIVE
+        kind, number = _split(self.role)
+        if kind == "vcpu":
+            domain.pinVcpuFlags(int(number), cpumap, layer)
+        elif kind == "iothread":
+            domain.pinIOThread(int(number), cpumap, layer)
+        else:
+            domain.pinEmulator(cpumap, layer)
 
     def __str__(self) -> str:
-        layer = "--config" if self.run is None else "--live"
-        return f"{self.host}$ virsh vcpupin {shlex.quote(self.guest)} {self.vcpu} {ranges(self.cpus)} {layer}"
+        kind, number = _split(self.role)
+        words = [f"{kind}pin", self.guest, *filter(None, [number]), ranges(self.cpus)]
+        return printable(f"{self.host}$ virsh {shlex.join(words)} {'--config' if self.run is None else '--live'}")
+
+
+def _split(role: str) -> tuple[str, str]:
+    """ "vcpu0" -> ("vcpu", "0"); "emulator" -> ("emulator", "")."""
+    kind = role.rstrip("0123456789")
+    return kind, role[len(kind) :]
 
 
 @dataclass(frozen=True)
-class UnpinVcpu:
-    """Take a vCPU's pin out of the domain's configuration. libvirt has no call for it, so the configuration is defined
-    anew without it; its secrets go from libvirt to libvirt only."""
+class Unpin:
+    """Take the pin of one role out of a domain's configuration. libvirt has no call for it, so the configuration is
+    defined anew without it; its secrets go from libvirt to libvirt only."""
 
     host: str
     guest: str
     uuid: str
-    vcpu: int
-    kind: Literal["unpin-vcpu"] = "unpin-vcpu"
+    role: str
+    kind: Literal["unpin"] = "unpin"
 
     def perform(self, hands: Hands) -> None:
         """virDomainDefineXML. Raises OperationFailed with libvirt's words."""
@@ -278,19 +296,20 @@ class UnpinVcpu:
             connection = hands.libvirt(self.host)
             domain = connection.lookupByUUIDString(self.uuid)
             xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
-            if (without := _without_pin(xml, self.vcpu)) is not None:
+            if (without := without_pin(xml, self.role)) is not None:
                 connection.defineXML(without)
 
     def __str__(self) -> str:
-        return f"{self.host}: virsh edit {shlex.quote(self.guest)}, without <vcpupin vcpu='{self.vcpu}'/>"
+        return printable(f"{self.host}$ virsh edit {shlex.quote(self.guest)}   # without the pin of {self.role}")
 
 
-def _without_pin(xml: str, vcpu: int) -> str | None:
+def without_pin(xml: str, role: str) -> str | None:
+    """The domain XML without the pin of a role; None when it has none."""
     root = domain_xml.parse(xml, "virsh dumpxml --inactive")
-    pins = root.findall(f"cputune/vcpupin[@vcpu='{vcpu}']")
-    for pin in pins:
-        cast(etree._Element, pin.getparent()).remove(pin)
-    return etree.tostring(root, encoding="unicode") if pins else None
+    if (pin := own_pin(root, role)) is None:
+        return None
+    cast(etree._Element, pin.getparent()).remove(pin)
+    return etree.tostring(root, encoding="unicode")
 
 
-Operation = Annotated[Run | WriteFile | EditLine | PinVcpu | UnpinVcpu, Field(discriminator="kind")]
+Operation = Annotated[Run | WriteFile | EditLine | Pin | Unpin, Field(discriminator="kind")]

@@ -3,7 +3,6 @@ as no inventory does."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -23,7 +22,7 @@ def written(inventory: Inventory) -> dict[str, Any]:
 def inventory(reach: dict[str, Any]) -> Inventory:
     """The inventory again. Raises BadInput when a key file or folder it names is gone."""
     try:
-        return _INVENTORY.validate_json(json.dumps(reach))
+        return _INVENTORY.validate_python(reach)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
