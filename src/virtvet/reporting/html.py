@@ -18,17 +18,10 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from virtvet.judge import Outcome
-from virtvet.reporting.run import SYMBOL, WORST_FIRST, Host, Result, Run, Summary
+from virtvet.reporting.run import LABEL, SYMBOL, WORST_FIRST, Host, Result, Run, Summary
 
 STATIC = 100
 """Troubles that can be read without JavaScript; run.json holds them all."""
-LABEL: Mapping[Outcome, str] = {
-    Outcome.FAILED: "failed",
-    Outcome.ERROR: "errors",
-    Outcome.WAIVED: "waived",
-    Outcome.SKIPPED: "skipped",
-    Outcome.PASSED: "passed",
-}
 
 
 @dataclass(frozen=True, slots=True)

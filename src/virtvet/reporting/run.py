@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from shlex import join, quote
-from string import Formatter
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -32,6 +30,7 @@ from virtvet.check import Reading as Seeing
 from virtvet.errors import BadInput, Position, Problem
 from virtvet.expect import show
 from virtvet.judge import Observed, Outcome, Seen
+from virtvet.reporting.hint import hint
 from virtvet.reporting.text import excerpt, one_line
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -228,6 +227,13 @@ SYMBOL: Mapping[Outcome, str] = {
     Outcome.SKIPPED: "–",
     Outcome.PASSED: "✓",
 }
+LABEL: Mapping[Outcome, str] = {
+    Outcome.FAILED: "failed",
+    Outcome.ERROR: "errors",
+    Outcome.WAIVED: "waived",
+    Outcome.SKIPPED: "skipped",
+    Outcome.PASSED: "passed",
+}
 _RANK: Mapping[str, int] = {word: rank for words in (WORST_FIRST, Severity) for rank, word in enumerate(words)}
 
 
@@ -313,26 +319,6 @@ def _verdict(seen: Seen) -> Verdict:
 
 def _reading(seen: Seeing, agrees: bool) -> Reading:
     return Reading(value=show(seen.value), source=seen.source, excerpt=seen.excerpt, agrees=agrees)
-
-
-class _Pasteable(Formatter):
-    """A guest named "a; reboot" must not run when its hint is pasted: every word is quoted for the shell, a list or
-    tuple as several words. Hints therefore put no quotes of their own around words. An unknown word stays as it is."""
-
-    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        return kwargs.get(str(key), f"{{{key}}}")
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        if isinstance(value, list | tuple):
-            return join(map(show, value))
-        return quote(one_line(format(value, format_spec) if format_spec else show(value)))
-
-
-def hint(check: Check, case: Case, host: str) -> str:
-    """The control's hint about this case, safe to paste in a shell."""
-    expected = case.expected_on(check.layers[0]) if check.layers else case.expected
-    words = {"host": host, "guest": case.guest or "", "subject": case.subject, "expected": expected, **case.words}
-    return _Pasteable().vformat(check.control.hint, (), words)
 
 
 def write_run(run: Run, directory: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The JSON Schema of run.json; `python -m virtvet.reporting.schema reports/run.schema.json` writes the committed one."""
+"""run.json's JSON Schema. `python -m virtvet.reporting.schema reports/run.schema.json` writes the committed one."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from virtvet.judge import Outcome
-from virtvet.reporting.run import SYMBOL, WORST_FIRST, Result, Run, Summary
+from virtvet.reporting.run import LABEL, SYMBOL, WORST_FIRST, Result, Run, Summary
 
 COLOUR: Mapping[Outcome, str] = {
     Outcome.FAILED: "red",
@@ -66,7 +66,7 @@ def _trouble(console: Console, result: Result, more: int) -> None:
         head.append(f" (and {more} more)", "not bold bright_black")
     _line(console, head)
     _line(console, Text(f"  {result.message}"))
-    _line(console, Text(f"  {result.hint}\n", "cyan"))
+    _line(console, Text(f"  {result.hint}\n" if result.hint else "", "cyan"))
 
 
 def _unjudged(run: Run, console: Console) -> None:
@@ -104,7 +104,7 @@ def _cells(count: Summary) -> Iterable[Text]:
 def _verdict(run: Run) -> Text:
     count, seconds = run.summary, (run.finished - run.started).total_seconds()
     worst = next((outcome for outcome in WORST_FIRST if getattr(count, outcome)), Outcome.ERROR)
-    parts = [f"{getattr(count, outcome)} {outcome}" for outcome in WORST_FIRST if getattr(count, outcome)]
+    parts = [f"{getattr(count, outcome)} {LABEL[outcome]}" for outcome in WORST_FIRST if getattr(count, outcome)]
     text = ", ".join(parts) or "nothing was checked"
     return Text(f"\n{SYMBOL[worst]} {text} in {seconds:.1f} s", f"bold {COLOUR[worst]}")
 

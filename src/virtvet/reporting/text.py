@@ -10,7 +10,7 @@ EXCERPT = 400
 """Characters of an excerpt that are kept."""
 
 _SECRET = re.compile(
-    r"(?P<uri>://[^/\s:@]*:)[^/\s@]+(?=@)"  # qemu+ssh://root:secret@hv1/system
+    r"(?P<uri>://[^/\s:@]*:)[^/\s]+(?=@)"  # qemu+ssh://root:secret@hv1/system
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.DOTALL,
 )
