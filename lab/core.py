@@ -130,6 +130,9 @@ class Lab:
         if self.lock is None:
             self.lock = state.Lock()
             self.lock.acquire(self.wait)
+        found = state.load()
+        if found and found.owner != os.getpid():
+            self.say(f"taking down the lab of process {found.owner} ({found.command})")
         teardown.sweep()
         self._release()
         self.say("down")

@@ -106,5 +106,7 @@ def _holder() -> str:
 
 
 def own_command() -> str:
-    """This process, as a person would name it: ``__main__.py up``."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:120]
+    """This process and its time, as a person would name it: ``python -m lab up, since 22:47:03``."""
+    program = Path(sys.argv[0])
+    name = f"python -m {program.parent.name}" if program.name == "__main__.py" else program.name
+    return " ".join([name, *sys.argv[1:]])[:120] + time.strftime(", since %H:%M:%S")
