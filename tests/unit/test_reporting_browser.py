@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.chromium import PROGRAM, Chromium
-from tests.unit.reporting_runs import hostile, large, sample
+from tests.unit.reporting_runs import hostile, large, run_of, sample
 from virtvet.reporting.html import html
+from virtvet.reporting.run import Run
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no chromium: apt-get install chromium")
 
@@ -69,6 +70,19 @@ def test_evidence_unfolds_by_keyboard(opened: Chromium) -> None:
     panel = opened.run("document.querySelector('.panel').innerText")
     assert "/proc/4700/task/4711/status" in panel
     assert "Cpus_allowed_list:" in panel
+
+
+def with_references() -> Run:
+    first, *others = sample().worst_first
+    references = ("javascript:alert(1)", "data:text/html,x", "https://libvirt.org/")
+    return run_of((first.model_copy(update={"references": references}), *others), sample().hosts)
+
+
+@pytest.mark.parametrize("opened", [with_references], indirect=True)
+def test_only_web_addresses_are_links(opened: Chromium) -> None:
+    opened.run("document.querySelector('button.head').click()")
+    assert opened.run("[...document.querySelectorAll('.panel a')].map(link => link.href)") == ["https://libvirt.org/"]
+    assert "javascript:alert(1)" in opened.run("document.querySelector('.panel').innerText")
 
 
 @pytest.mark.parametrize("opened", [lambda: large(10_000)], indirect=True, ids=["10 000"])
