@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from virtvet.check import Case, Control, Severity, check
+from virtvet.expect import OneOf
 from virtvet.probes import daemon_config, files
+from virtvet.profile.listeners import OWN
 from virtvet.snapshot.sources import File, Source, Stat
 from virtvet.target import HostTarget
 
@@ -86,8 +89,14 @@ def _stated(host: HostTarget) -> Iterator[Case]:
         return
     words = {"file": daemon.config_file, "program": daemon.program}
     for key in sorted(daemon.config.model_fields_set):
-        wanted = daemon_config.expected(key, getattr(daemon.config, key))
+        wanted = _wanted(host, key, getattr(daemon.config, key))
         yield Case(key, wanted, (daemon.config_file, key), words=words)
+
+
+def _wanted(host: HostTarget, key: str, stated: Any) -> Any:
+    if key == "listen_addr" and stated == OWN:
+        return OneOf(host.names)
+    return daemon_config.expected(key, stated)
 
 
 def _sockets(host: HostTarget) -> Iterator[Case]:

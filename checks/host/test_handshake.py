@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from virtvet.check import Case, Control, Severity, check
 from virtvet.expect import OneOf
 from virtvet.probes import certificates, handshake
+from virtvet.probes.listeners import TABLES
 from virtvet.profile.listeners import TLS_PORT
 from virtvet.snapshot.sources import Handshake, Source, TlsLibvirt
 from virtvet.target import HostTarget
@@ -111,21 +112,24 @@ def _hostname(host: HostTarget) -> Iterator[Case]:
 
 
 def _session_source(host: HostTarget) -> Iterator[Source]:
-    return (Handshake(port=_port(host)) for _ in _session(host))
+    for case in _session(host):
+        yield from (Handshake(port=case.args[0]), *TABLES)
 
 
 def _tried_clients(host: HostTarget) -> Iterator[Source]:
-    return (Handshake(*case.args) for case in (*_old_protocol(host), *_refused(host)))
+    for case in (*_old_protocol(host), *_refused(host)):
+        yield from (Handshake(*case.args), *TABLES)
 
 
 def _presented_sources(host: HostTarget) -> Iterator[Source]:
     for case in _presented(host):
         path, number = case.args
-        yield from (Handshake(port=number), certificates.pem(path))
+        yield from (Handshake(port=number), certificates.pem(path), *TABLES)
 
 
 def _hostname_source(host: HostTarget) -> Iterator[Source]:
-    return (TlsLibvirt(_port(host)) for _ in _hostname(host))
+    for case in _hostname(host):
+        yield from (TlsLibvirt(case.args[0]), *TABLES)
 
 
 @check(SESSION, cases=_session, sources=_session_source, actual=handshake.protocol)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from virtvet.check import Case, Control, Severity, check
 from virtvet.expect import Within
 from virtvet.probes import listeners
-from virtvet.profile.listeners import Listener
+from virtvet.profile.listeners import OWN, Listener
 from virtvet.target import HostTarget
 
 REFERENCES = ("https://libvirt.org/remote.html", "https://www.kernel.org/doc/html/latest/networking/proc_net_tcp.html")
@@ -47,23 +47,25 @@ PLAINTEXT = Control(
 
 def _tls_port(host: HostTarget) -> Iterator[Case]:
     if (wanted := host.wants.listeners) is not None:
-        yield _case(wanted.tls, wanted.tls_port)
+        yield _case(host, wanted.tls, wanted.tls_port)
 
 
 def _plaintext_port(host: HostTarget) -> Iterator[Case]:
     if (wanted := host.wants.listeners) is not None:
-        yield _case(wanted.tcp, wanted.tcp_port)
+        yield _case(host, wanted.tcp, wanted.tcp_port)
 
 
-def _case(wanted: bool | Listener, port: int) -> Case:
-    return Case(f"port {port}", _addresses(wanted), (port,), words={"port": port})
+def _case(host: HostTarget, wanted: bool | Listener, port: int) -> Case:
+    return Case(f"port {port}", _addresses(host, wanted), (port,), words={"port": port})
 
 
-def _addresses(wanted: bool | Listener) -> frozenset[str] | listeners.Somewhere:
+def _addresses(host: HostTarget, wanted: bool | Listener) -> frozenset[str] | listeners.Anywhere | listeners.SomeOf:
     if wanted is False:
         return frozenset()
-    stated = wanted.addresses if isinstance(wanted, Listener) else None
-    return listeners.Somewhere() if stated is None else stated
+    stated = wanted.addresses if isinstance(wanted, Listener) else frozenset()
+    if OWN in stated:
+        return listeners.SomeOf(frozenset(host.names) | stated - {OWN})
+    return stated or listeners.Anywhere()
 
 
 def _owned(host: HostTarget) -> Iterator[Case]:

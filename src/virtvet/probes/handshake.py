@@ -8,9 +8,9 @@ from typing import Any
 from cryptography import x509
 
 from virtvet.check import Reading
-from virtvet.errors import CannotLook
-from virtvet.probes import certificates
-from virtvet.snapshot.model import Shake, Snapshot
+from virtvet.errors import CannotLook, NotApplicable
+from virtvet.probes import certificates, listeners
+from virtvet.snapshot.model import Failed, Shake, Snapshot
 from virtvet.snapshot.sources import Handshake, TlsLibvirt
 
 ACCEPTED, REFUSED = "accepted", "refused"
@@ -34,9 +34,19 @@ class SpeaksAtLeast:
         return f"TLS {self.version} or newer"
 
 
+def closed(snapshot: Snapshot, port: int) -> str:
+    """That nothing listens, where both sides agree: our connection failed, and the host's own table has no listener.
+
+    Empty otherwise: a packet filter, or a certificate of ours that cannot be used, says nothing about the host.
+    """
+    return "" if listeners.addresses(snapshot, port).value else f"nothing listens on port {port}"
+
+
 def protocol(snapshot: Snapshot, port: int) -> Reading:
     """The version a client with our certificate gets ("TLSv1.3"), or that it is refused, and why."""
     source = Handshake(port=port)
+    if isinstance(snapshot.answer(source), Failed) and (why := closed(snapshot, port)):
+        return Reading(why, str(source))
     shake = snapshot.read(source)
     value = shake.protocol if shake.accepted else f"{REFUSED}: {shake.detail or 'no reason given'}"
     return Reading(value, str(source), _about(shake))
@@ -44,9 +54,15 @@ def protocol(snapshot: Snapshot, port: int) -> Reading:
 
 def verdict(snapshot: Snapshot, client: str, highest: str, port: int) -> Reading:
     """ACCEPTED or REFUSED for a client that shows this certificate and offers at most this version."""
-    source = Handshake(client, highest, port)
-    shake = snapshot.read(source)
+    shake = _shake(snapshot, source := Handshake(client, highest, port))
     return Reading(ACCEPTED if shake.accepted else REFUSED, str(source), _about(shake))
+
+
+def _shake(snapshot: Snapshot, source: Handshake) -> Shake:
+    """Without a listener there is nothing to shake hands with: `protocol` reports that."""
+    if isinstance(snapshot.answer(source), Failed) and (why := closed(snapshot, source.port)):
+        raise NotApplicable(why)
+    return snapshot.read(source)
 
 
 def _about(shake: Shake) -> str:
@@ -56,7 +72,7 @@ def _about(shake: Shake) -> str:
 def presented(snapshot: Snapshot, path: str, port: int) -> Reading:
     """`on_disk(path)`, or which certificate the daemon presents instead."""
     source = Handshake(port=port)
-    shown = _peer(snapshot.read(source), source)
+    shown = _peer(_shake(snapshot, source), source)
     file = certificates.certificates(snapshot, path)[0]
     same = certificates.fingerprint(shown) == certificates.fingerprint(file)
     another = f"another one: {certificates.name_of(shown.subject)}, until {shown.not_valid_after_utc:%Y-%m-%d}"
@@ -79,6 +95,8 @@ def _peer(shake: Shake, source: Handshake) -> x509.Certificate:
 
 
 def hostname(snapshot: Snapshot, port: int) -> Reading:
-    """What libvirt answers over TLS to virConnectGetHostname."""
+    """What libvirt answers over TLS to virConnectGetHostname, or that nothing listens."""
     source = TlsLibvirt(port)
+    if isinstance(snapshot.answer(source), Failed) and (why := closed(snapshot, port)):
+        return Reading(why, str(source))
     return Reading(snapshot.read(source).name, str(source))

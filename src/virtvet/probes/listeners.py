@@ -41,7 +41,7 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
-class Somewhere:
+class Anywhere:
     """A set of addresses that is not empty."""
 
     def matches(self, value: Any) -> bool:
@@ -50,6 +50,20 @@ class Somewhere:
 
     def __str__(self) -> str:
         return "any address"
+
+
+@dataclass(frozen=True, slots=True)
+class SomeOf:
+    """A set of addresses that is not empty and has none but these."""
+
+    addresses: frozenset[str]
+
+    def matches(self, value: Any) -> bool:
+        """Sets only."""
+        return isinstance(value, frozenset) and bool(value) and value <= self.addresses
+
+    def __str__(self) -> str:
+        return f"one or more of {', '.join(sorted(self.addresses))}"
 
 
 def addresses(snapshot: Snapshot, port: int) -> Reading:

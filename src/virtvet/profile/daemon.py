@@ -22,6 +22,7 @@ class DaemonConfig(Wants):
     listen_tls: bool | None = None
     listen_tcp: bool | None = None
     listen_addr: str | None = None
+    """`own` for an address or name that the inventory has for the host."""
     tls_port: Port | str | None = None
     """A port, or the name of a service."""
     tcp_port: Port | str | None = None

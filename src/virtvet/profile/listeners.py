@@ -15,15 +15,22 @@ TCP_PORT = 16509
 """LIBVIRTD_TCP_PORT."""
 
 
+OWN = "own"
+"""In place of an address, so that one profile fits many hosts: any that the inventory names for the host."""
+
+
 def _canonical(written: str) -> str:
+    if written == OWN:
+        return written
     try:
         return str(ip_address(written))
     except ValueError:
-        raise ValueError(f'"{written}" is no IP address: use one such as 0.0.0.0, "::" or 192.0.2.1') from None
+        right = f'use {OWN}, or an address such as 0.0.0.0, "::" or 192.0.2.1'
+        raise ValueError(f'"{written}" is no IP address: {right}') from None
 
 
-Address = Annotated[str, AfterValidator(_canonical)]
-"""An IP address as the kernel binds it; `0.0.0.0` and `::` stand for themselves, not for any address."""
+Address = Annotated[str, AfterValidator(_canonical), Field(examples=[OWN, "::", "192.0.2.1"])]
+"""An IP address as the kernel binds it (`0.0.0.0` and `::` stand for themselves, not for any address), or `own`."""
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -32,14 +39,12 @@ class Listener(Wants):
 
     port: Port
     address: Address | list[Address] | None = None
-    """Where it listens, and nowhere else; not asked when absent."""
+    """Where it listens, and nowhere else; `own` for the host's addresses of the inventory; not asked when absent."""
 
     @property
-    def addresses(self) -> frozenset[str] | None:
-        """The stated addresses, or None when any will do."""
-        if self.address is None:
-            return None
-        return frozenset([self.address] if isinstance(self.address, str) else self.address)
+    def addresses(self) -> frozenset[str]:
+        """The stated addresses; none when any will do."""
+        return frozenset([self.address] if isinstance(self.address, str) else self.address or ())
 
 
 class TlsListener(Listener):

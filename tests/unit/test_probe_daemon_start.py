@@ -1,0 +1,112 @@
+"""How the daemon is started: from the arguments file, the process, and systemd's socket unit."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.certificate_maker import TAKEN
+from virtvet.errors import CannotLook
+from virtvet.probes import daemon_start
+from virtvet.probes.daemon_start import DOES_NOT, LISTENS, NO_SYSTEMD
+from virtvet.snapshot.model import Absent, Answer, Completed, Content, Snapshot, Unreadable
+from virtvet.snapshot.sources import Source
+
+DEBIAN, RED_HAT = daemon_start.ARGUMENT_FILES
+
+
+def looked(answers: dict[Source, Answer]) -> Snapshot:
+    return Snapshot("hv1", TAKEN, answers)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('LIBVIRTD_ARGS="--listen"\n', LISTENS),
+        ("LIBVIRTD_ARGS=--listen\n", LISTENS),
+        ("LIBVIRTD_ARGS='-l -v'\n", LISTENS),
+        ('LIBVIRTD_ARGS="-dl"\n', LISTENS),
+        ('LIBVIRTD_ARGS="-f /etc/libvirt/-l --lis"\n', LISTENS),
+        ('LIBVIRTD_ARGS="-f -l"\n', DOES_NOT),
+        ('#LIBVIRTD_ARGS="--listen"\n', DOES_NOT),
+        ('LIBVIRTD_ARGS="--listen"\nLIBVIRTD_ARGS="--timeout 120"\n', DOES_NOT),
+        ('LIBVIRTD_ARGS="" # --listen\n', DOES_NOT),
+        ("LIBVIRTD_ARGS=\n", DOES_NOT),
+        ("", DOES_NOT),
+    ],
+)
+@pytest.mark.parametrize("place", [DEBIAN, RED_HAT], ids=str)
+def test_configured(place: Source, text: str, value: str) -> None:
+    answers = {DEBIAN: Absent(), RED_HAT: Absent(), place: Content(text.encode())}
+    assert daemon_start.listen_configured(looked(answers)).value == value
+
+
+def test_no_file_at_all_is_no_listen() -> None:
+    assert daemon_start.listen_configured(looked({DEBIAN: Absent(), RED_HAT: Absent()})).value == DOES_NOT
+
+
+@pytest.mark.parametrize(
+    "answer", [Content(b'LIBVIRTD_ARGS="--listen\n'), Content(b"LIBVIRTD_ARGS=--liston\n"), Unreadable("denied")]
+)
+def test_configured_beyond_understanding(answer: Answer) -> None:
+    with pytest.raises(CannotLook):
+        daemon_start.listen_configured(looked({DEBIAN: answer, RED_HAT: Absent()}))
+
+
+RUNNING = {"/proc/30/cmdline": Content(b"libvirtd\0-d\0--listen\0")}
+USERS_OWN = {"/proc/99/cmdline": Content(b"/usr/sbin/libvirtd\0--timeout=120\0")}
+
+
+@pytest.mark.parametrize(
+    ("pid", "processes", "value"),
+    [
+        (Content(b"30\n"), RUNNING, LISTENS),
+        (Content(b"30"), RUNNING | USERS_OWN, LISTENS),
+        (Content(b"30"), {"/proc/30/cmdline": Content(b"/usr/sbin/libvirtd\0")}, DOES_NOT),
+        (Content(b"31"), RUNNING, "libvirtd is not running"),
+        (Content(b"30"), {"/proc/30/cmdline": Content(b"")}, "libvirtd is not running"),
+        (Absent(), USERS_OWN, "libvirtd is not running"),
+    ],
+)
+def test_running(pid: Answer, processes: dict[str, Content], value: str) -> None:
+    answers = {daemon_start.pid_file("libvirtd"): pid, daemon_start.processes("libvirtd"): processes}
+    assert daemon_start.listen_live(looked(answers), "libvirtd").value == value
+
+
+@pytest.mark.parametrize("pid", [Content(b""), Content(b"../../etc"), Unreadable("Permission denied")])
+def test_pid_file_beyond_understanding(pid: Answer) -> None:
+    answers = {daemon_start.pid_file("libvirtd"): pid, daemon_start.processes("libvirtd"): RUNNING}
+    with pytest.raises(CannotLook):
+        daemon_start.listen_live(looked(answers), "libvirtd")
+
+
+NOT_BOOTED = b"System has not been booted with systemd as init system (PID 1). Can't operate.\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        (Completed(0, b"enabled\n", b""), "enabled"),
+        (Completed(1, b"disabled\n", b""), "disabled"),
+        (Completed(1, b"masked-runtime\n", b""), "masked-runtime"),
+        (Completed(1, b"", NOT_BOOTED), NO_SYSTEMD),
+        (Absent(), NO_SYSTEMD),
+    ],
+)
+def test_systemd(answer: Answer, value: str) -> None:
+    answers = {daemon_start.is_enabled("libvirtd"): answer, daemon_start.is_active("libvirtd"): answer}
+    assert daemon_start.socket_enabled(looked(answers), "libvirtd").value == value
+    assert daemon_start.socket_active(looked(answers), "libvirtd").value == value
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Completed(1, b"", b"Failed to get unit file state for libvirtd-tls.socket: No such file or directory"),
+        Completed(0, b"two words\n", b""),
+        Completed(0, b"", b""),
+        Unreadable("did not end"),
+    ],
+)
+def test_systemd_beyond_understanding(answer: Answer) -> None:
+    with pytest.raises(CannotLook):
+        daemon_start.socket_enabled(looked({daemon_start.is_enabled("libvirtd"): answer}), "libvirtd")
