@@ -16,9 +16,14 @@ from rich.table import Table
 
 from virtvet import __version__, catalogue
 from virtvet.errors import BadInput, ExitCode
+from virtvet.inventory import load_inventory
 from virtvet.profile.load import list_shipped
+from virtvet.remedies import reach
+from virtvet.remedies.journal import read as read_journal
 from virtvet.remedies.mender import MODES, RISKS
-from virtvet.remedies.undo import undo_run
+from virtvet.remedies.undo import find_journal
+from virtvet.remedies.undo import undo as take_back_all
+from virtvet.snapshot.connections import Connections
 
 EXIT_CODES = """\b
 Exit codes:
@@ -190,11 +195,21 @@ def profiles() -> None:
 @main.command()
 @click.argument("run")
 @click.option("--reports", metavar="DIR", default="reports", show_default=True, help="where the run's reports are")
-@click.option("--inventory", metavar="FILE", help="use this inventory instead of the one the run used")
+@click.option("--inventory", metavar="FILE", help="reach the hosts by this inventory instead of the one the run used")
 def undo(run: str, reports: str, inventory: str | None) -> None:
     """Undo every change that RUN (an id, a folder, or "latest") made and that still stands."""
-    for line in undo_run(run, Path(reports), inventory):
-        click.echo(line)
+    journal = find_journal(run, Path(reports))
+    known = load_inventory(Path(inventory)) if inventory else reach.inventory(read_journal(journal)[0].reach)
+    with Connections() as connections:
+        for access in known.hosts.values():
+            connections.know(access)
+        taken_back = take_back_all(journal, connections)
+    for one in taken_back:
+        click.echo(f"undone: {one.title}" if not one.trouble else f"NOT undone: {one.title}: {one.trouble}")
+    if not taken_back:
+        click.echo("nothing to undo")
+    if any(one.trouble for one in taken_back):
+        sys.exit(ExitCode.FAILED)
 
 
 @main.command()

@@ -19,7 +19,7 @@ from virtvet.progress import LookProgress
 from virtvet.record import Recorder
 from virtvet.remedies.mender import MODES, RISKS, Mender
 from virtvet.session import Selection, Session, profiles_of
-from virtvet.snapshot.look import Connections
+from virtvet.snapshot.connections import Connections
 from virtvet.snapshot.model import Snapshot
 from virtvet.snapshot.store import save as save_snapshots
 

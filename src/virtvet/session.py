@@ -14,7 +14,8 @@ from virtvet.inventory import HostAccess, Inventory
 from virtvet.probes.reach import UPTIME
 from virtvet.profile import Profile
 from virtvet.profile.load import load_profile
-from virtvet.snapshot.look import Connections, HostPlan, look
+from virtvet.snapshot.connections import Connections
+from virtvet.snapshot.look import HostPlan, look
 from virtvet.snapshot.model import LibvirtAnswer, Snapshot
 from virtvet.snapshot.sources import HostSource, Libvirt, Source
 from virtvet.snapshot.store import load as load_snapshots

@@ -12,7 +12,7 @@ from virtvet import catalogue
 from virtvet.inventory import load_inventory
 from virtvet.judge import Observed, Outcome, judge
 from virtvet.session import Selection, Session, profiles_of
-from virtvet.snapshot.look import Connections
+from virtvet.snapshot.connections import Connections
 
 Departures = Mapping[str, str]
 
