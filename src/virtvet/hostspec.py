@@ -77,7 +77,7 @@ def login(written: str) -> Entry:
         "user": match["user"],
         "port": match["port"] and int(match["port"]),
     }
-    return {key: value for key, value in parts.items() if value}
+    return {key: value for key, value in parts.items() if value is not None}
 
 
 def url(user: str, address: str, port: int) -> str:
@@ -107,7 +107,7 @@ def _ssh_options(options: Mapping[str, str]) -> Entry:
 def _refuse_others(options: Mapping[str, str], allowed: Mapping[str, str] | tuple[str, ...]) -> None:
     for key in options:
         if key not in allowed:
-            raise ValueError(f'unknown option "{key}" {nearest(key, allowed)}'.rstrip())
+            raise ValueError(f'unknown option "{key}": {nearest(key, allowed) or "none is allowed here"}')
 
 
 def _truth(written: object) -> bool:

@@ -174,6 +174,8 @@ def _profile(written: object, info: ValidationInfo) -> object:
         path = find_profile(written, (info.context or {}).get("folder", Path()))
     except BadInput as bad:
         raise ValueError(str(bad)) from None
+    if not path.is_file():
+        raise ValueError(f"there is no {as_written(str(path))}")
     return written if is_name(written) else str(path)
 
 
@@ -190,7 +192,7 @@ class HostEntry(Wants):
     profile: Annotated[str, BeforeValidator(_profile)] | None = None
     """The profile it must match: a shipped one by name, or a path relative to this file."""
     guests: dict[str, GuestAccess] = Field(default_factory=dict)
-    """Guests by name pattern; the first that matches holds."""
+    """Guests by name pattern; the first that matches holds, a host's own before those of `defaults:`."""
 
     @model_validator(mode="after")
     def _one_way(self) -> HostEntry:
@@ -289,7 +291,8 @@ def _access(name: str, written: Node, defaults: Node | None, folder: Path) -> Ho
     entry = validated(HostEntry, merged(under, written), {"folder": folder}, UNKNOWN)
     ssh = None if entry.local else _completed(entry.ssh or Ssh(), name)
     names = entry.names or tuple(dict.fromkeys((name, ssh.address) if ssh else (name,)))
-    return HostAccess(name, ssh, entry.libvirt, names, entry.profile, entry.guests)
+    own = {str(pattern): entry.guests[str(pattern)] for pattern in written.children("guests")}
+    return HostAccess(name, ssh, entry.libvirt, names, entry.profile, own | entry.guests)
 
 
 def _completed(ssh: Ssh, name: str) -> Ssh:

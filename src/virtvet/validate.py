@@ -161,6 +161,8 @@ def _hint(together: list[_Mistake]) -> str:
     seen = together[0].details["input"]
     if "true or false" in wanted and isinstance(seen, str) and seen.lower() in _SWITCHES:
         return f"YAML 1.2 reads {seen} as a text: write true or false"
+    if wanted == {"a mapping"} and seen is None:
+        return "write {} when there is nothing to state"
     if wanted == {"a text"} and isinstance(seen, bool | int | float):
         return "put it in quotes"
     return ""

@@ -81,9 +81,7 @@ UNUSABLE = {
         ],
     ),
     "guests_that_contradict": (
-        {
-            "a.yaml": "virtvet: 1\nguests:\n '*': {memory: {limits: {hard: 2}}}\n w: {memory: {limits: {swap_hard: 1}}}\n"
-        },
+        {"a.yaml": "virtvet: 1\nguests:\n '?': {memory: {limits: {hard: 2}}}\n w: {memory: {limits: {swap_hard: 1}}}"},
         ["a.yaml:4:15: memory.limits: swap_hard must not be less than hard"],
     ),
     "extends_nothing": (
