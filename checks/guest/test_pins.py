@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from virtvet.check import Case, Control, Severity, check
 from virtvet.probes import pins
 from virtvet.profile.pins import Pins
+from virtvet.remedies.pins import REPIN
 from virtvet.target import GuestTarget, HostTarget
 
 DOMAIN = "https://libvirt.org/formatdomain.html#cpu-tuning"
@@ -84,7 +85,15 @@ def vcpus(host: HostTarget) -> Iterable[Case]:
         yield from (_case(guest, f"vcpu{number}", cpus, number) for number, cpus in wants.vcpu.items())
 
 
-@check(VCPU, cases=vcpus, config=pins.config, live=pins.live, actual=pins.actual, sources=pins.SOURCES)
+@check(
+    VCPU,
+    cases=vcpus,
+    config=pins.config,
+    live=pins.live,
+    actual=pins.actual,
+    sources=pins.SOURCES,
+    remedy=REPIN,
+)
 def test_vcpu_runs_only_on_its_cpus(case: Case, observed: object) -> None:
     """Affinity and cpuset group, each by itself."""
     assert observed == case.expected
@@ -97,7 +106,15 @@ def emulators(host: HostTarget) -> Iterable[Case]:
             yield _case(guest, "emulator", wants.emulator)
 
 
-@check(EMULATOR, cases=emulators, config=pins.config, live=pins.live, actual=pins.actual, sources=pins.SOURCES)
+@check(
+    EMULATOR,
+    cases=emulators,
+    config=pins.config,
+    live=pins.live,
+    actual=pins.actual,
+    sources=pins.SOURCES,
+    remedy=REPIN,
+)
 def test_emulator_runs_only_on_its_cpus(case: Case, observed: object) -> None:
     """The main thread, and every thread that is neither vCPU nor iothread."""
     assert observed == case.expected
@@ -109,7 +126,15 @@ def iothreads(host: HostTarget) -> Iterable[Case]:
         yield from (_case(guest, f"iothread{number}", cpus, number) for number, cpus in wants.iothread.items())
 
 
-@check(IOTHREAD, cases=iothreads, config=pins.config, live=pins.live, actual=pins.actual, sources=pins.SOURCES)
+@check(
+    IOTHREAD,
+    cases=iothreads,
+    config=pins.config,
+    live=pins.live,
+    actual=pins.actual,
+    sources=pins.SOURCES,
+    remedy=REPIN,
+)
 def test_iothread_runs_only_on_its_cpus(case: Case, observed: object) -> None:
     """Affinity and cpuset group, each by itself."""
     assert observed == case.expected

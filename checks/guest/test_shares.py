@@ -10,6 +10,7 @@ from virtvet.check import Case, Control, Severity, check
 from virtvet.expect import Contains
 from virtvet.probes import mounts, shares, v9fs
 from virtvet.profile.shares import Mount, Share
+from virtvet.remedies.shares import MOUNT
 from virtvet.target import GuestTarget, HostTarget
 
 FORMAT = "https://libvirt.org/formatdomain.html#filesystems"
@@ -363,7 +364,7 @@ def test_guest_is_offered_the_tag(case: Case, observed: object) -> None:
     assert observed == case.expected
 
 
-@check(MOUNTED, cases=_mounted, guest_sources=shares.guest_sources, guest=shares.filesystem)
+@check(MOUNTED, cases=_mounted, guest_sources=shares.guest_sources, guest=shares.filesystem, remedy=MOUNT)
 def test_share_is_mounted(case: Case, observed: object) -> None:
     """The topmost mount at the directory counts."""
     assert observed == case.expected
@@ -387,7 +388,7 @@ def test_mount_is_readonly_or_writable(case: Case, observed: object) -> None:
     assert observed == case.expected
 
 
-@check(BOOT, cases=_boots, guest_sources=shares.guest_sources, guest=shares.next_boot)
+@check(BOOT, cases=_boots, guest_sources=shares.guest_sources, guest=shares.next_boot, remedy=MOUNT)
 def test_next_boot_mounts_the_share(case: Case, observed: object) -> None:
     """/etc/fstab without noauto, or an enabled systemd mount unit."""
     assert observed == case.expected
@@ -398,6 +399,7 @@ def test_next_boot_mounts_the_share(case: Case, observed: object) -> None:
     cases=_boot_options,
     guest_sources=shares.guest_sources,
     guest=shares.next_boot_setting,
+    remedy=MOUNT,
 )
 def test_next_boot_has_the_option(case: Case, observed: object) -> None:
     """Skipped where the next boot mounts nothing: SHARE-BOOT-1 says so."""

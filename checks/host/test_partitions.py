@@ -8,6 +8,7 @@ from virtvet.check import Case, Control, Severity, check
 from virtvet.expect import AtLeast, NotEmpty
 from virtvet.probes import cgroup, partitions
 from virtvet.profile.partitions import Partition
+from virtvet.remedies.partitions import CREATE, FILL
 from virtvet.target import GuestTarget, HostTarget
 from virtvet.units import UNLIMITED
 
@@ -77,7 +78,7 @@ def existing(host: HostTarget) -> Iterable[Case]:
         yield Case(path, frozenset(needed), (path, needed), words=words)
 
 
-@check(EXISTS, cases=existing, actual=partitions.controllers, sources=partitions.SOURCES)
+@check(EXISTS, cases=existing, actual=partitions.controllers, sources=partitions.SOURCES, remedy=CREATE)
 def test_partition_exists_in_every_controller(case: Case, observed: object) -> None:
     """A directory of that name in one controller is not enough."""
     assert observed == case.expected
@@ -97,7 +98,7 @@ def _cpuset_case(path: str, what: str, file: str, wanted: frozenset[int] | None)
     return Case(f"{path} {what}", wanted or NotEmpty(), (path, what), words=words)
 
 
-@check(FILLED, cases=cpusets, actual=partitions.cpuset, sources=partitions.SOURCES)
+@check(FILLED, cases=cpusets, actual=partitions.cpuset, sources=partitions.SOURCES, remedy=FILL)
 def test_partition_has_cpus_and_nodes(case: Case, observed: object) -> None:
     """Empty ones take no thread."""
     assert observed == case.expected

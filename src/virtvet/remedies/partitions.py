@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from virtvet.check import Case
+from virtvet.expect import ranges
 from virtvet.probes import cgroup, partitions
 from virtvet.probes.cgroup import Group, Hierarchy
 from virtvet.remedies.change import CannotMend, Change, Remedy, Risk, Step
@@ -17,7 +18,8 @@ from virtvet.remedies.operations import Given, Run
 from virtvet.snapshot.model import Snapshot
 from virtvet.target import HostTarget
 
-CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
+CPUSET = {"cpus": cgroup.CPUS, "nodes": cgroup.NODES}
+"""Settings by the words of PART-CPUSET-1's cases; an empty one takes no guest."""
 
 
 def plan(snapshot: Snapshot, case: Case, _target: HostTarget) -> tuple[Change, ...]:
@@ -31,6 +33,26 @@ def plan(snapshot: Snapshot, case: Case, _target: HostTarget) -> tuple[Change, .
 
 
 CREATE = Remedy("create the partition in every controller", Risk.LIVE, plan)
+
+
+def plan_filling(snapshot: Snapshot, case: Case, _target: HostTarget) -> tuple[Change, ...]:
+    """One change: the stated CPUs or nodes written, or, where none are stated, those of the group above copied."""
+    partition, what = case.args[:2]
+    group = partitions.existing(snapshot, partition, "cpuset")
+    if group.hierarchy.version == 2:
+        raise CannotMend(
+            "on cgroup v2 systemd keeps it: systemctl set-property SLICE AllowedCPUs=… AllowedMemoryNodes=…"
+        )
+    path = f"{group}/{CPUSET[what].v1[0]}"
+    seen = cgroup.value(snapshot, group, CPUSET[what]).value
+    do = _copied(snapshot.machine, path)
+    if isinstance(case.expected, frozenset):
+        do = Run(snapshot.machine, ("tee", path), ranges(case.expected) + "\n")
+    back = Run(snapshot.machine, ("tee", path), ranges(seen) + "\n", Given(path))
+    return (Change(f"fill {path}", Risk.LIVE, (Step(do, (back,)),)),)
+
+
+FILL = Remedy("give the partition CPUs and memory nodes", Risk.LIVE, plan_filling)
 
 
 def _hierarchies(snapshot: Snapshot, controllers: Iterable[str]) -> list[Hierarchy]:
@@ -61,6 +83,11 @@ def _made(host: str, group: Group) -> Step:
 
 
 def _filled(host: str, group: Group) -> Iterator[Step]:
-    above = PurePosixPath(group.directory).parent
-    for name in CPUSET_FILES:
-        yield Step(Run(host, ("cp", "--", f"{above}/{name}", f"{group.directory}/{name}")))
+    for setting in CPUSET.values():
+        yield Step(_copied(host, f"{group}/{setting.v1[0]}"))
+
+
+def _copied(host: str, path: str) -> Run:
+    """The same file of the group above."""
+    file = PurePosixPath(path)
+    return Run(host, ("cp", "--", str(file.parent.parent / file.name), path))
