@@ -1,0 +1,272 @@
+"""What libvirt says, by libvirt-python: a handful of bulk calls and two XML documents a domain, side by side.
+
+libvirt has no deadline for connecting: everything here is called from a daemon thread that may be left behind.
+A host whose inventory names no URI is reached over its own SSH connection: libvirt opens a UNIX socket of ours, and its
+bytes travel on a channel to virt-ssh-helper (libvirt src/remote/remote_ssh_helper.c), which picks the daemon's socket.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import wait
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import libvirt
+
+from virtvet.errors import Unreachable
+from virtvet.inventory import HostAccess
+from virtvet.snapshot.model import Domain, Failed, Hostname, LibvirtAnswer
+from virtvet.snapshot.side_by_side import Deadline, background, side_by_side
+from virtvet.snapshot.ssh import Ssh
+
+SYSTEM = "qemu:///system"
+TLS_PORT = 16514
+AT_ONCE = 4
+"""Calls at once on one connection; libvirtd serves 5 of a client (libvirtd.conf: max_client_requests)."""
+
+HELPER = """\
+command -v virt-ssh-helper >/dev/null 2>&1 && exec virt-ssh-helper qemu:///system
+for s in /run/libvirt/virtqemud-sock /run/libvirt/libvirt-sock; do
+  [ -S "$s" ] || continue
+  command -v nc >/dev/null 2>&1 && exec nc -U "$s"
+  command -v socat >/dev/null 2>&1 && exec socat - "UNIX-CONNECT:$s"
+  echo "neither virt-ssh-helper nor nc nor socat is installed" >&2; exit 1
+done
+echo "no libvirt daemon: neither virt-ssh-helper nor a socket in /run/libvirt" >&2; exit 1"""
+"""libvirt < 6.8 has no virt-ssh-helper."""
+
+STATES = {
+    libvirt.VIR_DOMAIN_NOSTATE: "no state",
+    libvirt.VIR_DOMAIN_RUNNING: "running",
+    libvirt.VIR_DOMAIN_BLOCKED: "running",
+    libvirt.VIR_DOMAIN_PAUSED: "paused",
+    libvirt.VIR_DOMAIN_SHUTDOWN: "in shutdown",
+    libvirt.VIR_DOMAIN_SHUTOFF: "shut off",
+    libvirt.VIR_DOMAIN_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_PMSUSPENDED: "pmsuspended",
+}
+"""virsh's words (tools/virsh-domain-monitor.c)."""
+
+# Errors are raised; by default libvirt prints them to stderr as well.
+libvirt.registerErrorHandler(lambda _context, _error: None, None)
+
+
+class LibvirtLink:
+    """One connection to a host's libvirt, opened when first needed. Every method may block: see the module."""
+
+    def __init__(self, access: HostAccess, ssh: Ssh | None) -> None:
+        self.access, self.ssh = access, ssh
+        self.calls = 0
+        """libvirt calls made, opening included. For the bench and the tests."""
+        self._connection: Any = None
+        self._bridge: Bridge | None = None
+        self._opening = Lock()
+        self._counting = Lock()
+
+    @property
+    def uri(self) -> str:
+        """What a user would give to virsh -c, on the host itself if it names no address."""
+        return _with_pki(self.access.libvirt.uri or SYSTEM, self.access.libvirt.pki)
+
+    def open(self, deadline: Deadline) -> Any:
+        """The libvirt.virConnect. Raises Unreachable."""
+        with self._opening:
+            if self._connection is None or not self._connection.isAlive():
+                self._connection = self._opened(deadline)
+        return self._connection
+
+    def _opened(self, deadline: Deadline) -> Any:
+        uri = self.uri
+        if self.ssh and self.access.libvirt.uri is None:
+            self._bridge = Bridge(self.ssh, deadline)
+            uri = self._bridge.uri
+        try:
+            return self._call(libvirt.open, uri)
+        except libvirt.libvirtError as error:
+            words = self._bridge.words() if self._bridge else ""
+            self.close()
+            raise Unreachable(self.access.name, words or _words(error)) from None
+
+    def look(self, deadline: Deadline) -> LibvirtAnswer:
+        """Identity, capabilities and every domain. Raises Unreachable."""
+        connection = self.open(deadline)
+        state, persistent = libvirt.VIR_DOMAIN_STATS_STATE, libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT
+        try:
+            stats, kept, hostname, version, qemu, capabilities = self._side_by_side(
+                [
+                    lambda: connection.getAllDomainStats(state),
+                    lambda: connection.listAllDomains(persistent),
+                    connection.getHostname,
+                    connection.getLibVersion,
+                    connection.getVersion,
+                    connection.getCapabilities,
+                ]
+            )
+            states = {domain: STATES.get(facts["state.state"], "unknown") for domain, facts in stats}
+            domains = self._domains(states, {domain.UUIDString() for domain in kept})
+        except libvirt.libvirtError as error:
+            raise Unreachable(self.access.name, _words(error)) from None
+        return LibvirtAnswer(self.uri, hostname, version, qemu, capabilities, domains)
+
+    def _domains(self, states: Mapping[Any, str], kept: Collection[str]) -> dict[str, Domain]:
+        """Both documents of every domain, without VIR_DOMAIN_XML_SECURE: no passwords. One that went away is missing."""
+        live = [domain for domain, state in states.items() if state != "shut off"]
+        stored = [domain for domain in states if domain.UUIDString() in kept]
+        inactive = libvirt.VIR_DOMAIN_XML_INACTIVE
+        texts = self._side_by_side(
+            [partial(_xml, domain, 0) for domain in live] + [partial(_xml, domain, inactive) for domain in stored]
+        )
+        live_xml = dict(zip(live, texts[: len(live)], strict=True))
+        config_xml = dict(zip(stored, texts[len(live) :], strict=True))
+        return {
+            domain.name(): Domain(
+                domain.name(),
+                domain.UUIDString(),
+                state,
+                domain in config_xml,
+                live_xml.get(domain),
+                config_xml.get(domain),
+            )
+            for domain, state in states.items()
+            if (live_xml | config_xml).get(domain)
+        }
+
+    def addresses(self, guest: str, source: str, deadline: Deadline) -> tuple[str, ...]:
+        """A running guest's IP addresses, by "lease" or "arp" (virDomainInterfaceAddresses). Raises Unreachable."""
+        sources = {
+            "lease": libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE,
+            "arp": libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP,
+        }
+        connection = self.open(deadline)
+        try:
+            domain = self._call(connection.lookupByName, guest)
+            found = self._call(domain.interfaceAddresses, sources[source])
+        except libvirt.libvirtError as error:
+            raise Unreachable(f"{self.access.name}/{guest}", _words(error)) from None
+        return tuple(address["addr"] for interface in found.values() for address in interface["addrs"] or ())
+
+    def close(self) -> None:
+        """Close it, but never wait long: the daemon may be gone."""
+        connection, self._connection = self._connection, None
+        bridge, self._bridge = self._bridge, None
+        if connection is not None:
+            with suppress(TimeoutError, libvirt.libvirtError):
+                background(connection.close).result(timeout=1)
+        if bridge:
+            bridge.close()
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        with self._counting:
+            self.calls += 1
+        return function(*arguments)
+
+    def _side_by_side(self, calls: Sequence[Callable[[], Any]]) -> list[Any]:
+        return [future.result() for future in side_by_side([partial(self._call, call) for call in calls], AT_ONCE)]
+
+
+def _xml(domain: Any, flags: int) -> str | None:
+    """The XML, or None when there is no such domain any more."""
+    try:
+        return str(domain.XMLDesc(flags))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def ask_hostname(address: str, port: int, pki: Path | None) -> Hostname | Failed:
+    """What `qemu+tls://address:port/system` calls itself, on a connection of its own."""
+    host = f"[{address}]" if ":" in address else address
+    try:
+        connection = libvirt.open(_with_pki(f"qemu+tls://{host}:{port}/system", pki))
+    except libvirt.libvirtError as error:
+        return Failed(_words(error))
+    try:
+        return Hostname(connection.getHostname())
+    except libvirt.libvirtError as error:
+        return Failed(_words(error))
+    finally:
+        connection.close()
+
+
+def tls_port(uri: str | None) -> int | None:
+    """The port of a qemu+tls URI; None for every other: "qemu+tls://hv1/system" -> 16514."""
+    parts = urlsplit(uri or "")
+    return (parts.port or TLS_PORT) if parts.scheme.endswith("+tls") else None
+
+
+def _with_pki(uri: str, pki: Path | None) -> str:
+    """`pkipath` is libvirt's parameter for a directory with cacert.pem, clientcert.pem and clientkey.pem."""
+    if pki is None or tls_port(uri) is None or "pkipath=" in uri:
+        return uri
+    return uri + ("&" if urlsplit(uri).query else "?") + urlencode({"pkipath": pki.resolve()}, quote_via=quote)
+
+
+def _words(error: libvirt.libvirtError) -> str:
+    """libvirt's message in a line."""
+    return " ".join((error.get_error_message() or str(error)).split())[:500]
+
+
+class Bridge:
+    """A UNIX socket here whose bytes travel on an SSH channel to the host's libvirt daemon."""
+
+    def __init__(self, ssh: Ssh, deadline: Deadline) -> None:
+        self._ssh, self._deadline = ssh, deadline
+        self._folder = TemporaryDirectory(prefix="virtvet-")
+        self._path = Path(self._folder.name, "libvirt")
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self._path))
+        self._listener.listen(1)
+        self._said: list[str] = []
+        background(self._serve)
+
+    @property
+    def uri(self) -> str:
+        """What libvirt opens."""
+        return f"qemu+unix:///system?{urlencode({'socket': self._path, 'mode': 'direct'}, quote_via=quote)}"
+
+    def words(self) -> str:
+        """What the other end complained about: why libvirt saw nothing but the end of the stream."""
+        return " ".join("".join(self._said).split())[:500]
+
+    def close(self) -> None:
+        """The channel closes when libvirt has closed its end."""
+        self._listener.close()
+        self._folder.cleanup()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            client, _address = self._listener.accept()
+            with client:
+                self._carry(client)
+
+    def _carry(self, client: socket.socket) -> None:
+        try:
+            with self._ssh.stream(("sh", "-c", HELPER), self._deadline) as channel:
+                complaints = background(lambda: _listen(channel.recv_stderr, self._said.append))
+                background(lambda: _pump(client.recv, channel.sendall, channel.shutdown_write))
+                _pump(channel.recv, client.sendall, lambda: None)
+                wait([complaints], timeout=1)
+        except Unreachable as error:
+            self._said.append(error.reason)
+
+
+def _pump(receive: Callable[[int], bytes], send: Callable[[bytes], object], end: Callable[[], object]) -> None:
+    with suppress(OSError):
+        while data := receive(1 << 16):
+            send(data)
+        end()
+
+
+def _listen(receive: Callable[[int], bytes], tell: Callable[[str], object]) -> None:
+    for _ in range(16):
+        if not (data := receive(256)):
+            return
+        tell(data.decode(errors="backslashreplace"))

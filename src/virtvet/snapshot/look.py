@@ -1,0 +1,199 @@
+"""One look at many machines: hosts side by side; of each its script, its libvirt and its handshakes side by side."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from itertools import count
+from urllib.parse import urlsplit
+
+import libvirt
+import paramiko
+
+from virtvet import __version__
+from virtvet.errors import CannotLook, Unreachable
+from virtvet.inventory import HostAccess
+from virtvet.snapshot import collector
+from virtvet.snapshot.connections import Connections, HostLinks, in_time, result_of
+from virtvet.snapshot.libvirt_look import ask_hostname, tls_port
+from virtvet.snapshot.model import Answer, Domain, Failed, Hostname, LibvirtAnswer, Snapshot
+from virtvet.snapshot.side_by_side import Deadline, background, side_by_side
+from virtvet.snapshot.sources import Handshake, HostSource, Libvirt, Source, TlsLibvirt
+from virtvet.snapshot.tls_look import shake
+from virtvet.snapshot.transport import SHELL, Transport, late
+
+__all__ = ["Connections", "HostPlan", "look"]
+
+HOSTS_AT_ONCE = 32
+GUESTS_AT_ONCE = 4
+HANDSHAKES_AT_ONCE = 8
+
+Progress = Callable[[str, str], None]
+"""Told (host, what happens now), from several threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """What to ask of one host; and, once libvirt has named its domains, of which guests what."""
+
+    access: HostAccess
+    sources: frozenset[Source]
+    guest_sources: Callable[[Collection[str]], Mapping[str, frozenset[HostSource]]]
+
+
+def look(
+    plans: Iterable[HostPlan], progress: Progress, deadline: float = 30.0, connections: Connections | None = None
+) -> dict[str, Snapshot]:
+    """Ask every host everything its plan says; a machine that cannot be asked is a Snapshot that says why.
+
+    deadline: seconds for each host with its guests, from the moment its turn comes.
+    """
+    if connections is None:
+        with Connections(deadline) as own:
+            return look(plans, progress, deadline, own)
+    jobs = {plan.access.name: partial(_host, plan, connections.know(plan.access), progress, deadline) for plan in plans}
+    found = side_by_side(jobs.values(), HOSTS_AT_ONCE)
+    return {name: future.result() for name, future in zip(jobs, found, strict=True)}
+
+
+def _host(plan: HostPlan, links: HostLinks, progress: Progress, seconds: float) -> Snapshot:
+    name, deadline, taken = plan.access.name, Deadline(seconds), datetime.now(UTC)
+    progress(name, "connecting")
+    outside = _outside(plan, links, deadline)
+    try:
+        in_time(partial(links.connect, deadline), name, deadline)
+        progress(name, "looking")
+        inside = background(partial(_ask, links.transport, plan.sources, deadline))
+        guests = _guests(plan, links, outside.get(Libvirt()), progress, deadline)
+        answers = result_of(inside, name, deadline)
+    except Unreachable as lost:
+        progress(name, "unreachable")
+        return Snapshot(name, taken, unreachable=lost.reason, tools=tools())
+    answers |= {source: _by(deadline, future) for source, future in outside.items()}
+    progress(name, "done")
+    return Snapshot(name, taken, _with_addresses(answers, links), guests, tools=tools())
+
+
+# --- asked on the machine itself
+
+
+def _ask(transport: Transport, sources: Iterable[Source], deadline: Deadline) -> dict[Source, Answer]:
+    """One script, one answer. Raises Unreachable."""
+    asked = [source for source in sources if isinstance(source, HostSource)]
+    boundary = collector.boundary()
+    done = transport.run(SHELL, collector.script(asked, boundary), deadline)
+    try:
+        return collector.parse(done.stdout, done.stderr, asked, boundary)
+    except CannotLook as garbled:
+        raise Unreachable(transport.machine, garbled.reason) from None
+
+
+# --- asked from the checking machine
+
+
+def _outside(plan: HostPlan, links: HostLinks, deadline: Deadline) -> dict[Source, Future[Answer]]:
+    """libvirt and the handshakes, under way."""
+    under_way: dict[Source, Future[Answer]] = {}
+    if Libvirt() in plan.sources:
+        under_way[Libvirt()] = background(partial(_libvirt, links, deadline))
+    sources = [source for source in plan.sources if isinstance(source, Handshake | TlsLibvirt)]
+    known = under_way.get(Libvirt()) if tls_port(plan.access.libvirt.uri) else None
+    jobs = [partial(_ask_tls, source, plan.access, known, deadline) for source in sources]
+    return under_way | dict(zip(sources, side_by_side(jobs, HANDSHAKES_AT_ONCE), strict=True))
+
+
+def _libvirt(links: HostLinks, deadline: Deadline) -> Answer:
+    try:
+        return links.libvirt.look(deadline)
+    except Unreachable as lost:
+        return Failed(lost.reason)
+
+
+def _ask_tls(
+    source: Handshake | TlsLibvirt, access: HostAccess, known: Future[Answer] | None, deadline: Deadline
+) -> Answer:
+    """`known`: what the libvirt connection says, if that is by TLS: the same port need not be asked twice."""
+    address, pki = tls_address(access), access.libvirt.pki
+    if isinstance(source, Handshake):
+        return shake(source, address, pki, access.libvirt.expired_client, deadline)
+    if known and tls_port(access.libvirt.uri) == source.port:
+        found = known.result()
+        return Hostname(found.hostname) if isinstance(found, LibvirtAnswer) else found
+    return ask_hostname(address, source.port, pki)
+
+
+def tls_address(access: HostAccess) -> str:
+    """Where a host is reached by TLS: as its qemu+tls URI says, else where SSH reaches it."""
+    stated = urlsplit(access.libvirt.uri or "").hostname if tls_port(access.libvirt.uri) else None
+    return stated or (access.ssh.address if access.ssh else access.names[0])
+
+
+def _by(deadline: Deadline, future: Future[Answer]) -> Answer:
+    try:
+        return future.result(timeout=deadline.left)
+    except TimeoutError:
+        return Failed(late(deadline))
+
+
+# --- guests
+
+
+def _guests(
+    plan: HostPlan, links: HostLinks, libvirt: Future[Answer] | None, progress: Progress, deadline: Deadline
+) -> dict[str, Snapshot]:
+    """The guests the plan asks about, of those that libvirt named; none where libvirt was not asked or failed."""
+    found = _by(deadline, libvirt) if libvirt else None
+    if not isinstance(found, LibvirtAnswer):
+        return {}
+    wanted = plan.guest_sources(found.domains)
+    asked = [(found.domains[name], sources) for name, sources in wanted.items() if name in found.domains]
+    ready = count(1)
+
+    def one(domain: Domain, sources: Collection[HostSource]) -> Snapshot:
+        seen = _guest(links, domain, sources, deadline)
+        progress(plan.access.name, f"guests {next(ready)}/{len(asked)}")
+        return seen
+
+    futures = side_by_side([partial(one, domain, sources) for domain, sources in asked], GUESTS_AT_ONCE)
+    return {
+        domain.name: _guest_by(deadline, future, f"{plan.access.name}/{domain.name}")
+        for (domain, _sources), future in zip(asked, futures, strict=True)
+    }
+
+
+def _guest(links: HostLinks, domain: Domain, sources: Collection[HostSource], deadline: Deadline) -> Snapshot:
+    machine, taken = f"{links.access.name}/{domain.name}", datetime.now(UTC)
+    if domain.state != "running":
+        return Snapshot(machine, taken, unreachable=f"the guest is {domain.state}")
+    try:
+        return Snapshot(machine, taken, _ask(links.guest(domain.name, deadline), sources, deadline))
+    except Unreachable as lost:
+        links.forget(domain.name)
+        return Snapshot(machine, taken, unreachable=lost.reason)
+
+
+def _guest_by(deadline: Deadline, future: Future[Snapshot], machine: str) -> Snapshot:
+    try:
+        return result_of(future, machine, deadline)
+    except Unreachable as lost:
+        return Snapshot(machine, datetime.now(UTC), unreachable=lost.reason)
+
+
+def _with_addresses(answers: Mapping[Source, Answer], links: HostLinks) -> Mapping[Source, Answer]:
+    """Domains with the addresses by which they were reached."""
+    found = answers.get(Libvirt())
+    if not isinstance(found, LibvirtAnswer):
+        return answers
+    domains = {name: replace(domain, addresses=links.addresses.get(name, ())) for name, domain in found.domains.items()}
+    return {**answers, Libvirt(): replace(found, domains=domains)}
+
+
+def tools() -> str:
+    """What looked: "virtvet 0.1, libvirt 9.0.0, paramiko 5.1.0, OpenSSL 3.0.19 …"."""
+    version = libvirt.getVersion()
+    client = f"{version // 1000000}.{version // 1000 % 1000}.{version % 1000}"
+    return f"virtvet {__version__}, libvirt {client}, paramiko {paramiko.__version__}, {ssl.OPENSSL_VERSION}"
