@@ -1,0 +1,126 @@
+"""Partitions where libvirt keeps them, and what they allow."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.cgroup_looks import V1, V2, look
+from virtvet.errors import NotApplicable
+from virtvet.expect import NotEmpty
+from virtvet.probes import partitions
+from virtvet.profile.partitions import USUAL
+from virtvet.units import parse_host_size
+
+OPENSTACK, PROD = "/machine/openstack.partition", "/machine/prod"
+MEMORY = "/sys/fs/cgroup/memory/machine/openstack.partition/"
+CPU = "/sys/fs/cgroup/cpu/machine/openstack.partition/"
+
+
+@pytest.mark.parametrize(
+    ("partition", "by_hand", "slices"),
+    [
+        ("/machine", "/machine", "/machine.slice"),
+        ("/machine/prod", "/machine/prod.partition", "/machine.slice/machine-prod.slice"),
+        (
+            "/machine/openstack.partition",
+            "/machine/openstack.partition",
+            "/machine.slice/machine-openstack.partition.slice",
+        ),
+        (
+            "/machine/a/b-c",
+            "/machine/a.partition/b-c.partition",
+            "/machine.slice/machine-a.slice/machine-a-b\\x2dc.slice",
+        ),
+    ],
+)
+def test_libvirts_names_of_a_partition(partition: str, by_hand: str, slices: str) -> None:
+    assert partitions.directories(partition) == (by_hand, slices)
+
+
+@pytest.mark.parametrize(("name", "partition"), [(V1, "/machine"), (V1, OPENSTACK), (V2, "/machine"), (V2, PROD)])
+def test_exists_in_every_controller(name: str, partition: str) -> None:
+    assert partitions.controllers(look(name), partition, USUAL).value == set(USUAL)
+
+
+def test_is_missing_in_one_controller() -> None:
+    marks = {"/sys/fs/cgroup/freezer/machine/openstack.partition/notify_on_release": None}
+    found = partitions.controllers(look(V1, marks), OPENSTACK, USUAL)
+    assert set(USUAL) - found.value == {"freezer"}
+    assert "freezer: missing" in found.excerpt
+
+
+def test_is_missing_everywhere() -> None:
+    assert partitions.controllers(look(V1), "/machine/none", USUAL).value == set()
+    with pytest.raises(NotApplicable, match="PART-EXIST-1"):
+        partitions.limit(look(V1), "/machine/none", "memory", 1)
+
+
+def test_an_unmounted_controller_has_no_partition() -> None:
+    assert partitions.controllers(look(V1), OPENSTACK, ("net_cls",)).value == set()
+
+
+def test_cpus_and_nodes() -> None:
+    assert partitions.cpuset(look(V1), OPENSTACK, "cpus").value == {0, 1}
+    assert partitions.cpuset(look(V1), OPENSTACK, "nodes").value == {0}
+    assert partitions.cpuset(look(V2), PROD, "cpus").value == {0, 1, 2, 3}
+
+
+def test_an_empty_cpuset_is_seen_as_empty() -> None:
+    empty = {"/sys/fs/cgroup/cpuset/machine/openstack.partition/cpuset.cpus": "\n"}
+    found = partitions.cpuset(look(V1, empty), OPENSTACK, "cpus")
+    assert not NotEmpty().matches(found.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("memory", 2147483648),
+        ("memory_soft", "unlimited"),
+        ("swap", "unlimited"),
+        ("cpu_shares", 1024),
+        ("cpu_quota", "unlimited"),
+        ("cpu_period", 100000),
+        ("pids", "unlimited"),
+        ("io_weight", 100),
+    ],
+)
+def test_every_limit_of_v1(name: str, value: object) -> None:
+    assert [one.value for one in partitions.limit(look(V1), OPENSTACK, name, 0)] == [value]
+
+
+@pytest.mark.parametrize(("name", "value"), [("memory", 2147483648), ("cpu_shares", 100), ("pids", 4096)])
+def test_limits_of_v2(name: str, value: int) -> None:
+    assert [one.value for one in partitions.limit(look(V2), PROD, name, 0)] == [value]
+
+
+def test_a_tighter_group_above_is_a_second_reading() -> None:
+    tight = {"/sys/fs/cgroup/memory/machine/memory.limit_in_bytes": "1073741824"}
+    found = partitions.limit(look(V1, tight), OPENSTACK, "memory", 2147483648)
+    assert [one.value for one in found] == [2147483648, 1073741824]
+    assert partitions.room(look(V1, tight), OPENSTACK).value == 1073741824
+
+
+def test_a_looser_group_above_is_none() -> None:
+    loose = {"/sys/fs/cgroup/memory/machine/memory.limit_in_bytes": "4294967296"}
+    assert len(partitions.limit(look(V1, loose), OPENSTACK, "memory", 2147483648)) == 1
+
+
+def test_a_tighter_quota_above_is_told_in_cpus() -> None:
+    files = {
+        f"{CPU}cpu.cfs_quota_us": "150000",
+        "/sys/fs/cgroup/cpu/machine/cpu.cfs_quota_us": "500000",
+        "/sys/fs/cgroup/cpu/machine/cpu.cfs_period_us": "1000000",
+    }
+    assert [one.value for one in partitions.limit(look(V1, files), OPENSTACK, "cpu_quota", 150000)] == [150000, 0.5]
+
+
+def test_a_share_of_the_host_is_taken_in_whole_pages() -> None:
+    share = parse_host_size("50%")
+    half = 24684084 * 1024 // 2 // 4096 * 4096
+    found = partitions.limit(look(V1, {f"{MEMORY}memory.limit_in_bytes": f"{half}"}), OPENSTACK, "memory", share)
+    assert [one.value for one in found] == [share]
+
+
+def test_shares_are_not_taken_in_whole_pages() -> None:
+    found = partitions.limit(look(V1, {f"{CPU}cpu.shares": "4096"}), OPENSTACK, "cpu_shares", 5000)
+    assert [one.value for one in found] == [4096]

@@ -1,0 +1,102 @@
+"""Which thread is what, from libvirt's own files."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.cgroup_looks import V1, V2, changed, look
+from virtvet.errors import CannotLook, NotApplicable
+from virtvet.probes import threads
+
+ROLES = {93: "emulator", 108: "emulator", 109: "iothread1", 110: "emulator", 111: "vcpu0", 112: "vcpu1"}
+
+
+def roles(name: str, guest: str, edits: dict[str, str | None] | None = None) -> dict[int, str]:
+    return {one.tid: one.role for one in threads.threads(look(name, edits), guest)}
+
+
+def test_vcpus_are_known_by_id_and_iothreads_by_name() -> None:
+    assert roles(V1, "web1") == ROLES
+
+
+def test_a_monitor_thread_is_no_iothread_and_an_iothreads_worker_is() -> None:
+    found = roles(V2, "anchor")
+    assert (found[705], found[720]) == ("emulator", "iothread1")
+
+
+def test_a_name_alone_makes_no_vcpu() -> None:
+    assert roles(V1, "web1", {"/proc/93/task/108/comm": "CPU 0/TCG\n"}) == ROLES
+
+
+def test_membership_alone_makes_no_role() -> None:
+    group = "1:cpu:/machine/openstack.partition/qemu-2-web1.libvirt-qemu/iothread1\n"
+    assert roles(V1, "web1", {"/proc/93/task/108/cgroup": group}) == ROLES
+
+
+@pytest.mark.parametrize("name", ["stat", "cgroup", "comm", "status"])
+def test_a_thread_that_ended_meanwhile_is_left_out(name: str) -> None:
+    assert 108 not in roles(V1, "web1", {f"/proc/93/task/108/{name}": None})
+
+
+def test_single_threaded_tcg_has_no_vcpu_threads() -> None:
+    one = {"/run/libvirt/qemu/web1.xml": "<vcpu id='0' pid='0'/>\n"}
+    assert "vcpu0" not in roles(V1, "web1", one).values()
+
+
+@pytest.mark.parametrize(
+    ("edits", "reason"),
+    [
+        ({"/run/libvirt/qemu/web1.pid": None}, "does not exist"),
+        ({"/run/libvirt/qemu/web1.pid": ""}, "no process id"),
+        ({"/run/libvirt/qemu/web1.pid": "-1"}, "no process id"),
+        ({"/run/libvirt/qemu/web1.pid": "٣"}, "no process id"),
+        ({"/run/libvirt/qemu/web1.pid": "1"}, "no QEMU process"),
+        ({"/run/libvirt/qemu/web1.xml": None}, "does not exist"),
+        ({"/run/libvirt/qemu/web1.xml": ""}, "names no vCPU"),
+    ],
+)
+def test_what_cannot_be_told_is_an_error(edits: dict[str, str | None], reason: str) -> None:
+    with pytest.raises(CannotLook, match=reason):
+        roles(V1, "web1", edits)
+
+
+def test_a_guest_that_is_shut_off_has_none() -> None:
+    with pytest.raises(NotApplicable, match="shut off"):
+        roles(V1, "web1", {"virsh dumpxml web1": None})
+
+
+def test_an_unknown_guest_is_an_error() -> None:
+    with pytest.raises(CannotLook, match="no such domain"):
+        roles(V1, "nobody")
+
+
+def test_affinity_is_a_set_with_its_line() -> None:
+    thread = threads.in_role(look(V2), "anchor", "vcpu1")[0]
+    reading = threads.allowed(look(V2), thread)
+    assert reading.value == {1, 3}
+    assert reading.excerpt == "Cpus_allowed_list:\t1,3"
+
+
+def test_a_status_without_affinity_is_an_error() -> None:
+    snapshot = look(V1, {"/proc/93/task/111/status": "Name:\tCPU 0/TCG\n"})
+    with pytest.raises(CannotLook):
+        threads.allowed(snapshot, threads.in_role(snapshot, "web1", "vcpu0")[0])
+
+
+def test_only_a_running_thread_is_on_a_cpu() -> None:
+    seen = {one.tid: threads.running_on(look(V2), one) for one in threads.threads(look(V2), "anchor")}
+    assert {tid: reading.value for tid, reading in seen.items() if reading} == {710: {1}}
+
+
+def test_a_thread_may_name_itself_as_it_likes() -> None:
+    edit = changed(V2, "/proc/700/task/710/stat", "(CPU 0/KVM)", "(a) R 1 (b)")
+    thread = threads.in_role(look(V2), "anchor", "vcpu0")[0]
+    reading = threads.running_on(look(V2, edit), thread)
+    assert reading is not None
+    assert reading.value == {1}
+
+
+def test_a_short_stat_is_an_error() -> None:
+    thread = threads.in_role(look(V2), "anchor", "vcpu0")[0]
+    with pytest.raises(CannotLook):
+        threads.running_on(look(V2, {"/proc/700/task/710/stat": "710 (CPU 0/KVM) R 1"}), thread)
