@@ -1,8 +1,9 @@
-"""``python -m lab up|down|status|run|guest|inventory``."""
+"""``python -m lab up|down|demo|status|run|guest|inventory``."""
 
 import argparse
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -46,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--keep", action="store_true", default=None, help="leave a failed lab as it is (also KEEP=1)")
     for waiting in (up, _action(actions, "down", _down, "take the lab down, and what a killed one left behind")):
         waiting.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="wait for another's lab to end")
+    demo = _action(actions, "demo", _demo, "bring the lab up, check both hosts, take it down (KEEP=1 leaves it up)")
+    demo.add_argument("argv", nargs="*", metavar="OPTION", help="more options for `virtvet check`")
     _action(actions, "status", _status, "say what is up")
     _action(actions, "inventory", _inventory, "say how hosts and guests are reached")
     for name, where, action in (("run", "HOST", _run), ("guest", "HOST/GUEST", _guest)):
@@ -70,6 +73,16 @@ def _up(options: argparse.Namespace) -> int:
     lab = Lab(keep=options.keep, wait=options.wait).up()
     lab.leave_up()
     return _inventory(options)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    """The main job as a user does it: the exit code is that of `virtvet check`."""
+    with Lab() as lab:
+        command = [sys.executable, "-m", "virtvet", "check", "profiles/lab.yaml", "--inventory", str(lab.inventory)]
+        done = subprocess.run([*command, *options.argv], check=False)
+        if lab.keep:
+            print("\nthe lab stays up; ./dev lab inventory says how to reach it, ./dev lab down takes it down")
+    return done.returncode
 
 
 def _down(options: argparse.Namespace) -> int:

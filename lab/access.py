@@ -42,17 +42,17 @@ def _ssh_block(name: str, address: str, more: list[str]) -> str:
     return "\n".join([f"Host {name}", f"    HostName {address}", *(f"    {line}" for line in more), ""])
 
 
-def inventory(folder: Path, pki: Path) -> str:
+def inventory(folder: Path, pki: Path, expired: Path) -> str:
     """The inventory of both hosts, as virtvet reads it."""
-    return INVENTORY_HEAD + "".join(_host_entry(host, folder, pki) for host in HOSTS)
+    return INVENTORY_HEAD + "".join(_host_entry(host, folder, pki, expired) for host in HOSTS)
 
 
-def _host_entry(host: HostSpec, folder: Path, pki: Path) -> str:
+def _host_entry(host: HostSpec, folder: Path, pki: Path, expired: Path) -> str:
     login = {"user": "root", "key": str(folder / "id"), "known_hosts": str(folder / "known_hosts")}
     guest_login = {**login, "via": "host", "address": "lease"}
     entry = {
         "ssh": {"address": host.ip, "port": 22, **login},
-        "libvirt": {"uri": f"qemu+tls://{host.ip}/system", "pki": str(pki)},
+        "libvirt": {"uri": f"qemu+tls://{host.ip}/system", "pki": str(pki), "expired_client": str(expired)},
         "names": host.names,
         "guests": {"*": {"ssh": guest_login}},
     }

@@ -36,6 +36,7 @@ class Lab:
         self.known_hosts = self.root / "ssh" / "known_hosts"
         self.key = self.root / "ssh" / "id"
         self.pki = self.root / "pki" / "client"
+        self.expired_pki = self.root / "pki" / "expired"
         self._name_machines()
 
     def _name_machines(self) -> None:
@@ -181,6 +182,7 @@ class Bringup:
         self.authority = keys.Authority.create("lab", self.cache / "keys")
         self.authority.save(lab.root / "pki" / "ca")
         keys.write_client(self.authority, lab.pki)
+        keys.write_client(self.authority, lab.expired_pki, self.authority.client(valid=(-30, -1)))
         self.client_key = keys.ssh_key(lab.key)
         cgroups.create(CHECKER)
         self.switch = self._spawn("switch", network.SWITCH).pid
@@ -278,7 +280,7 @@ class Bringup:
         lab = self.lab
         lab.known_hosts.write_text(access.known_hosts(self.host_keys, self.guest_keys))
         lab.ssh_config.write_text(access.ssh_config(self.ssh))
-        lab.inventory.write_text(access.inventory(self.ssh, lab.pki))
+        lab.inventory.write_text(access.inventory(self.ssh, lab.pki, lab.expired_pki))
         for name in lab.hosts:
             shell.run(["ssh", "-F", str(lab.ssh_config), name, "true"], timeout=20)
 

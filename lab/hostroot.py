@@ -22,7 +22,8 @@ LIBVIRTD_CONF = """\
 listen_tls = 1
 listen_tcp = 0
 tls_port = "{port}"
-listen_addr = "{address}"
+listen_addr = "0.0.0.0"
+tls_priority = "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1"
 ca_file = "/etc/pki/CA/cacert.pem"
 cert_file = "/etc/pki/libvirt/servercert.pem"
 key_file = "/etc/pki/libvirt/private/serverkey.pem"
@@ -98,7 +99,7 @@ def _libvirt(host: HostSpec, etc: Path) -> None:
     """A libvirt configuration from nothing: the machine's own guests must not start in the lab."""
     shutil.rmtree(etc / "libvirt", ignore_errors=True)
     (etc / "libvirt/qemu/networks").mkdir(parents=True)
-    conf = LIBVIRTD_CONF.format(port=TLS_PORT, address=host.ip, uuid=host.uuid)
+    conf = LIBVIRTD_CONF.format(port=TLS_PORT, uuid=host.uuid)
     _replace(etc / "libvirt/libvirtd.conf", conf)
     _replace(etc / "libvirt/qemu.conf", QEMU_CONF, 0o600)
     (etc / "default").mkdir(exist_ok=True)
