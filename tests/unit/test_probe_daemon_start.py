@@ -37,11 +37,11 @@ def looked(answers: dict[Source, Answer]) -> Snapshot:
 @pytest.mark.parametrize("place", [DEBIAN, RED_HAT], ids=str)
 def test_configured(place: Source, text: str, value: str) -> None:
     answers = {DEBIAN: Absent(), RED_HAT: Absent(), place: Content(text.encode())}
-    assert daemon_start.listen_configured(looked(answers)).value == value
+    assert daemon_start.listen_configured(looked(answers), "libvirtd").value == value
 
 
 def test_no_file_at_all_is_no_listen() -> None:
-    assert daemon_start.listen_configured(looked({DEBIAN: Absent(), RED_HAT: Absent()})).value == DOES_NOT
+    assert daemon_start.listen_configured(looked({DEBIAN: Absent(), RED_HAT: Absent()}), "libvirtd").value == DOES_NOT
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_no_file_at_all_is_no_listen() -> None:
 )
 def test_configured_beyond_understanding(answer: Answer) -> None:
     with pytest.raises(CannotLook):
-        daemon_start.listen_configured(looked({DEBIAN: answer, RED_HAT: Absent()}))
+        daemon_start.listen_configured(looked({DEBIAN: answer, RED_HAT: Absent()}), "libvirtd")
 
 
 RUNNING = {"/proc/30/cmdline": Content(b"libvirtd\0-d\0--listen\0")}

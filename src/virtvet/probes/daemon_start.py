@@ -41,8 +41,8 @@ def is_active(program: str) -> Command:
     return Command(("systemctl", "is-active", f"{program}-tls.socket"))
 
 
-def listen_configured(snapshot: Snapshot) -> Reading:
-    """LISTENS or DOES_NOT, from the last LIBVIRTD_ARGS="--listen" of the files."""
+def listen_configured(snapshot: Snapshot, _program: str) -> Reading:
+    """LISTENS or DOES_NOT, from the last LIBVIRTD_ARGS="--listen" of the files: of libvirtd, no other daemon has it."""
     for source in ARGUMENT_FILES:
         text = (snapshot.maybe(source) or b"").decode("utf-8", "backslashreplace")
         if lines := list(_ASSIGNMENT.finditer(text)):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from virtvet.profile.base import Wants
 from virtvet.profile.listeners import Port
@@ -94,6 +94,12 @@ class Daemon(Wants):
     socket: Socket | None = None
     start: Literal["listen-argument", "socket-activation"] | None = None
     """What makes it listen for TLS: `--listen` in its arguments, or systemd's PROGRAM-tls.socket."""
+
+    @model_validator(mode="after")
+    def _can_be_started(self) -> Self:
+        if self.program == "virtproxyd" and self.start == "listen-argument":
+            raise ValueError("virtproxyd has no --listen: use start: socket-activation")
+        return self
 
     @property
     def config_file(self) -> str:
