@@ -139,5 +139,6 @@ HOSTS = (
         address=IPv4Interface("10.77.0.2/24"),
         gateway=IPv4Interface("10.78.2.1/24"),
         guests=(WEB2,),
+        partitions={OPENSTACK: 2048 * MIB},
     ),
 )
