@@ -32,7 +32,7 @@ from virtvet.profile.base import Wants
 from virtvet.profile.load import find_profile, is_name
 from virtvet.units import as_written
 from virtvet.validate import nearest, validated
-from virtvet.yamlfile import Key, Node, located, merged
+from virtvet.yamlfile import Key, Node, at_home, located, merged
 
 _NO_SECRETS = "an inventory holds no secrets: name a key file with key:, or use an SSH agent"
 UNKNOWN = dict.fromkeys(("password", "passwd", "pass", "passphrase", "ssh_pass", "sudo_password"), _NO_SECRETS)
@@ -44,7 +44,7 @@ def _path(written: object, info: ValidationInfo) -> Path:
         return written
     if not isinstance(written, str) or not written:
         raise ValueError(f"must be a path, not {as_written(written)}")
-    path = Path((info.context or {}).get("folder", ""), Path(written).expanduser())
+    path = Path((info.context or {}).get("folder", ""), at_home(written))
     if not os.access(path, os.F_OK):
         raise ValueError(f"there is no {as_written(str(path))}")
     return path

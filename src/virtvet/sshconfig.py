@@ -12,7 +12,7 @@ from paramiko.ssh_exception import SSHException
 
 from virtvet.errors import BadInput, Position
 from virtvet.hostspec import login
-from virtvet.yamlfile import read_text
+from virtvet.yamlfile import at_home, read_text
 
 
 def lookup(path: Path, host: str, stated: Collection[str] = ()) -> dict[str, Any]:
@@ -54,4 +54,4 @@ def _jump(config: SSHConfig, host: str) -> dict[str, Any]:
 
 
 def _first_file(names: list[str]) -> Path | None:
-    return next((path for name in names if (path := Path(name).expanduser()).exists()), None)
+    return next((path for name in names if (path := at_home(name)).exists()), None)

@@ -167,17 +167,22 @@ def _refuse(written: object, what: str, right: str) -> NoReturn:
 
 
 def as_written(written: object) -> str:
-    """As it stands in YAML, shortened: strings in double quotes, true and null in lower case."""
+    """As it stands in YAML, shortened and printable: strings in double quotes, true and null in lower case."""
     match written:
         case None:
             return "null"
         case bool():
             return str(written).lower()
         case str():
-            return f'"{written}"' if len(written) <= 60 else f'"{written[:60]}…"'
+            return f'"{_short(written)}"'
         case dict():
             return "a mapping"
-    return str(written) if len(str(written)) <= 60 else f"{str(written)[:60]}…"
+    return _short(str(written))
+
+
+def _short(text: str) -> str:
+    shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text[:60])
+    return shown + ("…" if len(text) > 60 else "")
 
 
 _SIZE_TEXT = r"[0-9]{1,19}\s*([KkMmGgTtPpEe]([Ii]?[Bb])?|[Bb]([Yy][Tt][Ee][Ss]?)?)?"

@@ -119,7 +119,7 @@ def _problem(together: list[_Mistake], schema: dict[str, Any], unknown: Mapping[
     key = str(first.details["loc"][-1]) if first.details["loc"] else ""
     if first.type == "extra_forbidden":
         allowed = _allowed(schema, first.path[:-1])
-        return Problem(f'unknown key "{key}"', unknown.get(key.lower()) or nearest(key, allowed), first.at)
+        return Problem(f"unknown key {as_written(key)}", unknown.get(key.lower()) or nearest(key, allowed), first.at)
     if first.type == "missing":
         return Problem(f'"{key}" is missing', at=first.at)
     return Problem(_name(first.path) + _sentence(together), _hint(together), first.at)

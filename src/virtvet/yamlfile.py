@@ -28,6 +28,7 @@ from ruamel.yaml.events import (
 from ruamel.yaml.reader import ReaderError
 
 from virtvet.errors import BadInput, Position, Problem
+from virtvet.units import as_written
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
@@ -117,6 +118,14 @@ def merged(under: Node | None, over: Node) -> Node:
         return over
     both = {key: merged(under.value.get(key), item) for key, item in over.value.items()}
     return Node({**under.value, **both}, over.at, {**under.keys, **over.keys})
+
+
+def at_home(written: str) -> Path:
+    """A path with `~` or `~user` at its beginning expanded. Raises ValueError when there is no such user."""
+    try:
+        return Path(written).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{as_written(written)} names no user's home directory") from None
 
 
 def read_text(path: Path) -> str:
@@ -243,7 +252,7 @@ class _Builder:
         elif isinstance(key.value, bool) or not isinstance(key.value, str | int):
             self._refuse("is no key", "a key is a text or a whole number; put others in quotes", key.at)
         elif twin := next((at for one, at in keys.items() if str(one) == str(key.value)), None):
-            self._refuse(f'the key "{key.value}" stands twice', f"first in line {twin.line}", key.at)
+            self._refuse(f"the key {as_written(str(key.value))} stands twice", f"first in line {twin.line}", key.at)
         else:
             return True
         return False

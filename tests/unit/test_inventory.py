@@ -127,6 +127,10 @@ WRONG = {
     "hosts: {h: {ssh: {key: pki}}}": ['inv.yaml:2:24: ssh.key: "pki" is no file that can be read'],
     "hosts: {h: {ssh: {key: 5}}}": ["inv.yaml:2:24: ssh.key: must be a path, not 5"],
     "hosts: {h: {ssh: {known_hosts: ~/nope}}}": ['inv.yaml:2:32: ssh.known_hosts: there is no "'],
+    "hosts: {h: {ssh: {key: ~nobody-at-all/id}}}": [
+        'inv.yaml:2:24: ssh.key: "~nobody-at-all/id" names no user\'s home directory'
+    ],
+    "hosts: {h: {profile: ~nobody-at-all/p.yaml}}": ['inv.yaml:2:22: h.profile: "~nobody-at-all/p.yaml" names no user'],
     "hosts: {h: {libvirt: {pki: id}}}": ['inv.yaml:2:28: libvirt.pki: "id" is no directory'],
     "hosts: {h: {libvirt: {expired_client: nope}}}": ['inv.yaml:2:39: libvirt.expired_client: there is no "nope"'],
     "defaults: {ssh: {key: nope}}\nhosts: {a: {}, b: {}}": ['inv.yaml:2:23: ssh.key: there is no "nope"'],

@@ -166,6 +166,7 @@ def test_unusable(name, folder):
         ("a.txt", 'there is no shipped profile "a.txt"'),
         ("", 'there is no shipped profile ""'),
         (".", 'there is no shipped profile "."'),
+        ("~nobody-at-all/a.yaml", '"~nobody-at-all/a.yaml" names no user\'s home directory'),
         ("./", ".: is a directory"),
         ("../", "..: is a directory"),
         ("/dev/null", "/dev/null: is no regular file"),

@@ -67,6 +67,7 @@ REFUSED = [
     (Size, None, "null is no size"),
     (Size, {"a": 1}, "a mapping is no size"),
     (Size, "8 EiB", '"8 EiB" is no size: it must be 0 to'),
+    (Size, "\x1b[31m\n", '"\\x1b[31m\\n" is no size'),
     (Size, "9" * 5000, '9…" is no size'),
     (Size, "10%", '"10%" is no size'),
     (HostSize, "0%", '"0%" is no share of the host\'s memory: use more than 0% and at most 100%'),

@@ -39,7 +39,7 @@ def find_profile(name_or_path: str, folder: Path = Path()) -> Path:
     Raises BadInput.
     """
     if not is_name(name_or_path):
-        return Path(folder, Path(name_or_path).expanduser())
+        return Path(folder, _at_home(name_or_path))
     shipped = _shipped()
     if name_or_path not in shipped:
         hint = nearest(name_or_path, shipped) or "a file's name needs .yaml or a slash"
@@ -60,6 +60,13 @@ def load_profile(name_or_path: str) -> Profile:
         if not has_magic(name):  # a guest known by name: do all entries that match it go together?
             profile.guest(name)
     return profile
+
+
+def _at_home(written: str) -> Path:
+    try:
+        return yamlfile.at_home(written)
+    except ValueError as error:
+        raise BadInput.one(str(error)) from None
 
 
 def _shipped() -> dict[str, Path]:
