@@ -39,12 +39,13 @@ def table(text: str, where: str) -> tuple[Mounted, ...]:
     `hostshare /mnt/share 9p rw,relatime,loose,posixacl,trans=virtio 0 0` ->
     Mounted("hostshare", "/mnt/share", "9p", ("rw", "relatime", "loose", "posixacl", "trans=virtio"), …)
     """
-    lines = (line.strip() for line in text.splitlines())
+    # the kernel and fstab know no other white space: a name may hold any other character
+    lines = (line.strip(" \t\r") for line in text.split("\n"))
     return tuple(_entry(line, where) for line in lines if line and not line.startswith("#"))
 
 
 def _entry(line: str, where: str) -> Mounted:
-    fields = [plain(field) for field in line.split()]
+    fields = [plain(field) for field in re.split(r"[ \t]+", line)]
     if len(fields) < 3:
         raise CannotLook(where, f"{line[:100]!r} is no mount entry: it must have at least three fields")
     options = fields[3] if len(fields) > 3 else "defaults"
@@ -58,7 +59,7 @@ def plain(field: str) -> str:
 
 def escaped(field: str) -> str:
     """The escapes of getmntent(3): `/mnt/my share` -> `/mnt/my\\040share`."""
-    return re.sub(r"[\s\\#]", lambda match: f"\\{ord(match[0]):03o}", field)
+    return re.sub(r"[ \t\n\r\\#]", lambda match: f"\\{ord(match[0]):03o}", field)
 
 
 def fstab_line(source: str, at: str, fstype: str, options: str) -> str:
