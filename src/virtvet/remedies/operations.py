@@ -193,7 +193,7 @@ now={ABSENT}
 now=${{now%% *}}
 [ "$now" != "$3" ] || exit 0
 [ "$now" = "$2" ] || exit {CHANGED}
-if [ "$3" = {ABSENT} ]; then rm -f -- "$path"; exit; fi
+if [ "$3" = {ABSENT} ]; then rm -f -- "$path"; sync "${{path%/*}}/" 2>/dev/null || sync; exit; fi
 temp=$(mktemp "$path.virtvet.XXXXXX")
 trap 'rm -f -- "$temp"' EXIT
 if [ -e "$path" ]; then cp -a -- "$path" "$temp"; else chmod "$4" "$temp"; fi
@@ -201,6 +201,7 @@ dd of="$temp" conv=fsync 2>/dev/null
 came=$(sha256sum < "$temp")
 [ "${{came%% *}}" = "$3" ] || {{ echo "the new content arrived cut short" >&2; exit 4; }}
 mv -f -- "$temp" "$path"
+sync "${{path%/*}}/" 2>/dev/null || sync
 """
 """Compare and swap in POSIX sh with what busybox has. $1 path, $2 and $3 SHA-256 before and after, $4 mode if new."""
 

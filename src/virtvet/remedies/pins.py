@@ -86,7 +86,7 @@ def _behind_libvirt(snapshot: Snapshot, guest: str, role: str, told: Reading) ->
 
 
 def _group(snapshot: Snapshot, groups: GuestGroups, role: str, told: Reading) -> list[Operation]:
-    if "cpuset" not in groups.controllers:
+    if "cpuset" not in cgroup.hierarchies(snapshot):
         return []
     group = groups.of_role(role, "cpuset")
     seen = cgroup.value(snapshot, group, cgroup.CPUS)

@@ -91,15 +91,11 @@ def _options_hold(inside: Snapshot, found: mounts.Mounted, mount: Mount, share: 
 
 def _line_at(text: bytes, at: str) -> str | None:
     """The line of fstab for a directory, exactly; None when there is none. Raises CannotMend when there are several."""
-    try:
-        lines = text.decode().split("\n")
-    except UnicodeDecodeError:
-        raise CannotMend(f"{mounts.FSTAB} is no UTF-8") from None
-    found = [
-        line for line in lines if any(one.at == mounts.folder(at) for one in mounts.table(line, str(mounts.FSTAB)))
-    ]
+    where = str(mounts.FSTAB)
+    lines = text.decode("utf-8", "backslashreplace").split("\n")
+    found = [line for line in lines if any(one.at == mounts.folder(at) for one in mounts.table(line, where))]
     if len(found) > 1:
-        raise CannotMend(f"{mounts.FSTAB} has {len(found)} lines for {at}")
+        raise CannotMend(f"{where} has {len(found)} lines for {at}")
     return found[0] if found else None
 
 

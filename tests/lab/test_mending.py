@@ -1,0 +1,276 @@
+"""Mending real faults: a plan touches nothing, a try leaves nothing behind, a keep keeps only what was verified, and
+whatever a run left, `virtvet undo` takes back. What is left behind the machine itself tells, not our own eyes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import Lab
+from tests.lab.conftest import PROFILE, TOP, Ended, Virtvet
+
+MENDING = "/sys/fs/cgroup/*/machine/mending.partition"
+CPUSET = "/sys/fs/cgroup/cpuset/machine"
+VCPU0 = "/sys/fs/cgroup/cpuset/machine/openstack.partition/*-web1.*/vcpu0"
+PINS = f"cat {VCPU0}/cpuset.cpus; virsh dumpxml web1; virsh dumpxml --inactive web1; " + (
+    "cd /proc/$(cat /run/libvirt/qemu/web1.pid)/task; grep -h Cpus_allowed_list */status | sort | uniq -c"
+)
+REPIN = "virsh -q vcpupin web1 0 0 --live --config; virsh -q vcpupin web1 1 0-1 --live --config"
+LINE = "hostshare /mnt/share 9p trans=virtio,version=9p2000.L,posixacl,cache=loose 0 0"
+SHARE = "cat /proc/mounts /etc/fstab; ls -ld /mnt /mnt/share; ls /etc"
+REMOUNT = (
+    f"mkdir -p /mnt/share; echo '{LINE}' > /etc/fstab; grep -q ' /mnt/share 9p ' /proc/mounts || mount /mnt/share; "
+    "sync; umount /mnt/other/deep 2>/dev/null; rm -rf /mnt/other"
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A departure, how it comes and goes, what shows the state it is about, and the exact plan that mends it."""
+
+    name: str
+    on: str
+    breaks: str
+    restores: str
+    shows: str
+    asks: tuple[str, ...]
+    mends: str
+    """The case that is mended: "CONTROL host/subject"."""
+    plan: tuple[str, ...]
+
+
+FAULTS = (
+    Fault(
+        name="a partition is missing in two controllers",
+        on="hv1",
+        breaks="for c in cpu cpuacct devices freezer blkio; do mkdir /sys/fs/cgroup/$c/machine/mending.partition; done",
+        restores=f"for g in {MENDING}; do [ ! -d $g ] || rmdir $g; done",
+        shows=f"ls -d {MENDING}; cat {MENDING}/cpuset.cpus {MENDING}/cpuset.mems 2>/dev/null || true",
+        asks=("--area", "cgroup"),
+        mends="PART-EXIST-1 hv1//machine/mending.partition",
+        plan=(
+            "create the partition /machine/mending.partition in cpuset, memory (risk: live)",
+            "  hv1$ mkdir -- /sys/fs/cgroup/cpuset/machine/mending.partition",
+            f"  hv1$ cp -- {CPUSET}/cpuset.cpus {CPUSET}/mending.partition/cpuset.cpus",
+            f"  hv1$ cp -- {CPUSET}/cpuset.mems {CPUSET}/mending.partition/cpuset.mems",
+            "  hv1$ mkdir -- /sys/fs/cgroup/memory/machine/mending.partition",
+        ),
+    ),
+    Fault(
+        name="the cpuset of a vCPU was changed behind libvirt's back",
+        on="hv1",
+        breaks=f"echo 0-1 > $(echo {VCPU0})/cpuset.cpus",
+        restores=REPIN,
+        shows=PINS,
+        asks=("--control", "CPU-PIN-1", "--guest", "web1"),
+        mends="CPU-PIN-1 hv1/web1/vcpu0",
+        plan=("pin vcpu0 of web1 to CPUs 0 (risk: live)", "  hv1$ virsh vcpupin web1 0 0 --live"),
+    ),
+    Fault(
+        name="a vCPU thread was moved by taskset",
+        on="hv1",
+        breaks="for t in /proc/$(cat /run/libvirt/qemu/web1.pid)/task/*; do "
+        "grep -q '^CPU 1/' $t/comm && taskset -pc 0 ${t##*/}; done; true",
+        restores=REPIN,
+        shows=PINS,
+        asks=("--control", "CPU-PIN-1", "--guest", "web1"),
+        mends="CPU-PIN-1 hv1/web1/vcpu1",
+        plan=("pin vcpu1 of web1 to CPUs 0-1 (risk: live)", "  hv1$ virsh vcpupin web1 1 0-1 --live"),
+    ),
+    Fault(
+        name="a vCPU is pinned otherwise live and in the configuration",
+        on="hv1",
+        breaks="virsh -q vcpupin web1 0 1 --live; virsh -q vcpupin web1 0 0-1 --config",
+        restores=REPIN,
+        shows=PINS,
+        asks=("--control", "CPU-PIN-1", "--guest", "web1"),
+        mends="CPU-PIN-1 hv1/web1/vcpu0",
+        plan=(
+            "pin vcpu0 of web1 to CPUs 0 (risk: live)",
+            "  hv1$ virsh vcpupin web1 0 0 --live",
+            "  hv1$ virsh vcpupin web1 0 0 --config",
+        ),
+    ),
+    Fault(
+        name="the configuration has no pin of a vCPU",
+        on="hv1",
+        breaks="virsh dumpxml --inactive web1 | grep -v \"<vcpupin vcpu='0'\" > /run/web1.xml; "
+        "virsh -q define /run/web1.xml; rm /run/web1.xml",
+        restores=REPIN,
+        shows=PINS,
+        asks=("--control", "CPU-PIN-1", "--guest", "web1"),
+        mends="CPU-PIN-1 hv1/web1/vcpu0",
+        plan=("pin vcpu0 of web1 to CPUs 0 (risk: live)", "  hv1$ virsh vcpupin web1 0 0 --config"),
+    ),
+    Fault(
+        name="the share is neither mounted nor in fstab, and has no directory",
+        on="hv1/db1",
+        breaks="umount /mnt/share; rmdir /mnt/share; printf '# nothing\\n/dev/vda / ext4 defaults 0 1' > /etc/fstab",
+        restores=REMOUNT,
+        shows=SHARE,
+        asks=("--area", "shares", "--guest", "db1"),
+        mends="SHARE-MOUNT-1 hv1/db1/hostshare",
+        plan=(
+            "mount the share hostshare at /mnt/share in db1 (risk: live)",
+            "  hv1/db1$ mkdir /mnt/share",
+            "  hv1/db1$ mount -t 9p -o trans=virtio,version=9p2000.L,posixacl=… hostshare /mnt/share",
+            "  --- hv1/db1:/etc/fstab",
+            "  +++ hv1/db1:/etc/fstab",
+            f"  +{LINE}",
+        ),
+    ),
+    Fault(
+        name="fstab mounts the share with another cache mode",
+        on="hv1/web1",
+        breaks="sed -i s/cache=loose/cache=mmap/ /etc/fstab",
+        restores=REMOUNT,
+        shows=SHARE,
+        asks=("--area", "shares", "--guest", "web1"),
+        mends="SHARE-BOOT-2 hv1/web1/hostshare/cache",
+        plan=(
+            "mount the share hostshare at /mnt/share in web1 (risk: live)",
+            "  --- hv1/web1:/etc/fstab",
+            "  +++ hv1/web1:/etc/fstab",
+            f"  -{LINE.replace('loose', 'mmap')}",
+            f"  +{LINE}",
+        ),
+    ),
+)
+
+
+@dataclass
+class Broken:
+    """A fault on the lab, and `virtvet` asked about it."""
+
+    fault: Fault
+    shell: Callable[[str], str]
+    ask: Callable[..., Ended]
+    undo: Callable[[str], subprocess.CompletedProcess[str]]
+
+    @property
+    def state(self) -> str:
+        """What the machine itself says."""
+        return self.shell(self.fault.shows)
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    """The lab's profile, with a partition that no guest is in."""
+    path = tmp_path / "mending.yaml"
+    path.write_text(f"virtvet: 1\nextends: {PROFILE}\nhost: {{partitions: {{/machine/mending.partition: {{}}}}}}\n")
+    return path
+
+
+def broken(fault: Fault, lab: Lab, virtvet: Virtvet, profile: Path, folder: Path) -> Iterator[Broken]:
+    machine = lab.guests[fault.on] if "/" in fault.on else lab.hosts[fault.on]
+
+    def ask(*arguments: str) -> Ended:
+        selected = ("-H", fault.on.partition("/")[0], *fault.asks)
+        return virtvet(*selected, *arguments, profile=profile)
+
+    def undo(run: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "virtvet", "undo", run, "--reports", str(folder / "reports")]
+        environment = {**os.environ, "PYTHONPATH": str(TOP / "src")}
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+
+    try:
+        machine.sh(f"set -e; {fault.breaks}")
+        yield Broken(fault, lambda script: machine.sh(script, check=False).stdout, ask, undo)
+    finally:
+        machine.sh(fault.restores, check=False)
+
+
+@pytest.fixture(params=FAULTS, ids=[fault.name for fault in FAULTS])
+def fault(
+    request: pytest.FixtureRequest, lab: Lab, virtvet: Virtvet, profile: Path, tmp_path: Path
+) -> Iterator[Broken]:
+    yield from broken(request.param, lab, virtvet, profile, tmp_path)
+
+
+@pytest.fixture
+def unmounted(lab: Lab, virtvet: Virtvet, profile: Path, tmp_path: Path) -> Iterator[Broken]:
+    yield from broken(next(one for one in FAULTS if one.on == "hv1/db1"), lab, virtvet, profile, tmp_path)
+
+
+def mendings(ended: Ended) -> dict[str, dict[str, Any]]:
+    """What was done, by case."""
+    results = ended.run["results"]
+    return {f"{one['control']} {one['host']}/{one['subject']}": one["mending"] for one in results if one["mending"]}
+
+
+def journals(ended: Ended) -> list[Path]:
+    return sorted(ended.reports.glob("2*/journal.jsonl"))
+
+
+def test_plan_says_exactly_what_and_touches_nothing(fault: Broken) -> None:
+    before = fault.state
+    ended = fault.ask("--fix=plan")
+    assert fault.state == before
+    mending = mendings(ended)[fault.fault.mends]
+    assert (ended.code, mending["outcome"]) == (1, "planned")
+    assert tuple(mending["changes"]) == fault.fault.plan
+    assert journals(ended) == []
+
+
+def test_try_leaves_nothing_behind(fault: Broken) -> None:
+    before = fault.state
+    ended = fault.ask("--fix=try")
+    assert fault.state == before
+    assert mendings(ended)[fault.fault.mends]["outcome"] == "tried"
+    assert (ended.code, ended.outcomes[fault.fault.mends]) == (1, "failed")
+    assert "nothing to undo" in fault.undo("latest").stdout
+
+
+def test_keep_keeps_what_was_verified_and_undo_takes_it_back(fault: Broken) -> None:
+    before = fault.state
+    first = fault.ask("--fix=keep")
+    assert {case: one["outcome"] for case, one in mendings(first).items()} == {fault.fault.mends: "kept"}
+    assert (first.code, first.outcomes[fault.fault.mends]) == (0, "passed"), first.out
+    after, (journal,) = fault.state, journals(first)
+    second = fault.ask("--fix=keep")
+    assert (second.code, mendings(second), fault.state, journals(second)) == (0, {}, after, [journal])
+    undone = fault.undo(journal.parent.name)
+    assert (undone.returncode, fault.state) == (0, before), undone.stdout + undone.stderr
+    assert "nothing to undo" in fault.undo(journal.parent.name).stdout
+
+
+@pytest.mark.parametrize("crash", ["planned", "applied"])
+def test_a_killed_run_is_undone(fault: Broken, crash: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fault.state
+    shutil.copy(Path(__file__).with_name("crash_plugin.py"), tmp_path)
+    monkeypatch.setenv("CRASH", crash)
+    killed = fault.ask("--fix=keep", "--", "-p", "crash_plugin")
+    assert killed.code == -signal.SIGKILL, killed.out + killed.err
+    assert (fault.state == before) is (crash == "planned")
+    (journal,) = journals(killed)
+    undone = fault.undo(journal.parent.name)
+    assert (undone.returncode, fault.state) == (0, before), undone.stdout + undone.stderr
+
+
+def test_a_kept_share_survives_a_reset_of_the_guest(unmounted: Broken, lab: Lab) -> None:
+    assert unmounted.ask("--fix=keep").code == 0
+    guest = lab.guests["hv1/db1"]
+    guest.virsh("reset")
+    guest.wait_for_ssh()
+    ended = unmounted.ask()
+    assert (ended.code, ended.outcomes[unmounted.fault.mends]) == (0, "passed"), ended.out
+
+
+def test_half_a_change_is_taken_back(unmounted: Broken, profile: Path) -> None:
+    """A tag that the host does not offer: two directories are made, then the mount fails."""
+    share = "{source: /srv/share, mount: {at: /mnt/other/deep, persistent: true}}"
+    profile.write_text(f"virtvet: 1\nguests: {{db1: {{shares: {{nosuchtag: {share}}}}}}}\n")
+    before = unmounted.state
+    ended = unmounted.ask("--fix=keep")
+    assert (ended.code, unmounted.state) == (23, before), ended.out
+    outcome = mendings(ended)["SHARE-MOUNT-1 hv1/db1/nosuchtag"]["outcome"]
+    assert outcome.startswith("undone: hv1/db1$ mount -t 9p")
