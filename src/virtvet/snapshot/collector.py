@@ -26,6 +26,7 @@ __all__ = ["boundary", "parse", "script"]
 
 NOT_ASKABLE = Unreadable("cannot be asked for: not an absolute path, or a character that no path can have")
 PRIVATE = Unreadable("holds a private key, which virtvet never keeps")
+GARBLED = CannotLook("the machine", "its answer is garbled")
 LATE = Unreadable(f"did not end within {COMMAND_SECONDS} s")
 GONE = (
     "No such file or directory",
@@ -51,8 +52,14 @@ def parse(stdout: bytes, stderr: bytes, sources: Sequence[HostSource], boundary:
     """
     said = Said(_frames(stdout, boundary), _frames(stderr, boundary))
     _must_be_whole(said, stdout, stderr)
-    files = _files(said)
-    stats = _stats(said, boundary)
+    try:
+        return _answers(said, sources, boundary)
+    except (ValueError, LookupError):
+        raise GARBLED from None
+
+
+def _answers(said: Said, sources: Sequence[HostSource], boundary: str) -> dict[Source, Answer]:
+    files, stats = _files(said), _stats(said, boundary)
     asked = enumerate(sources)
     return {
         source: _safe(_answer(i, source, said, files, stats)) if askable(source) else NOT_ASKABLE for i, source in asked
@@ -83,7 +90,7 @@ def _must_be_whole(said: Said, stdout: bytes, stderr: bytes) -> None:
     if lacking := [tool for tool, _out, _err in said.under("lacks")]:
         raise CannotLook("the machine", f"has no {' and no '.join(lacking)}: virtvet needs these tools there")
     if said.out.get("end") != b"" or said.err.get("end") is None:
-        words = _text(stderr.split(b"\n")[0][:200]) or _text(stdout.split(b"\n")[0][:200])
+        words = " ".join((stderr[:200] + b" " + stdout[:200]).decode(errors="backslashreplace").split())
         raise CannotLook("the machine", "its answer was cut off" if said.out else f"no POSIX shell answered: {words}")
 
 
@@ -142,7 +149,7 @@ def _records(body: bytes, errors: bytes, cut: bool) -> Iterator[tuple[str, FileA
         elif token == b"(":
             yield from _batch(tokens, errors, cut)
         else:
-            raise CannotLook("the machine", "its answer is garbled")
+            raise GARBLED
 
 
 @dataclass(slots=True)
@@ -158,7 +165,7 @@ def _batch(tokens: Iterator[bytes], errors: bytes, cut: bool) -> Iterator[tuple[
     batch = Batch(list(iter(lambda: next(tokens, b""), b"")))
     while path := next(tokens, b""):
         if not path.startswith(b"/"):
-            raise CannotLook("the machine", "its answer is garbled")
+            raise GARBLED
         batch.records.setdefault(path, []).append(next(tokens, b""))
     batch.returncode = next(tokens, b"")
     if cut and not batch.returncode:
@@ -252,8 +259,11 @@ def _odd(said: Said, path: str) -> FileAnswer | None:
 
 
 def _limited(found: FileAnswer, limit: int) -> FileAnswer:
-    if isinstance(found, TooLarge) or (isinstance(found, Content) and len(found.data) > limit):
-        return TooLarge(limit)
+    match found:
+        case TooLarge(least):
+            return TooLarge(max(least, limit))
+        case Content(data) if len(data) > limit:
+            return TooLarge(limit)
     return found
 
 
@@ -358,7 +368,7 @@ def _command(i: int, said: Said) -> Answer:
     if f"none {i}" in said.out:
         return Absent()
     out, err = said.out[f"run {i}"], said.err[f"run {i}"]
-    returncode = next(int(rc) for rc, _out, _err in said.under(f"ran {i}"))
+    [returncode] = [int(rc) for rc, _out, _err in said.under(f"ran {i}")]
     if returncode in (124, 137):
         return LATE
     if max(len(out), len(err)) > MAX_FILE:

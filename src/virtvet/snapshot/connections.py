@@ -51,7 +51,7 @@ def in_time(job: Callable[[], T], machine: str, deadline: Deadline) -> T:
 def result_of(future: Future[T], machine: str, deadline: Deadline) -> T:
     """The result, if it is there by the deadline. Raises Unreachable."""
     try:
-        return future.result(timeout=deadline.left)
+        return future.result(timeout=deadline.patience)
     except TimeoutError:
         raise Unreachable(machine, late(deadline)) from None
 

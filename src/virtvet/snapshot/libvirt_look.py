@@ -116,7 +116,7 @@ class LibvirtLink:
         return LibvirtAnswer(self.uri, hostname, version, qemu, capabilities, domains)
 
     def _domains(self, states: Mapping[Any, str], kept: Collection[str]) -> dict[str, Domain]:
-        """Both documents of every domain, without VIR_DOMAIN_XML_SECURE: no passwords. One that went away is missing."""
+        """Both documents of every domain, without VIR_DOMAIN_XML_SECURE: no passwords. Those that went are left out."""
         live = [domain for domain, state in states.items() if state != "shut off"]
         stored = [domain for domain in states if domain.UUIDString() in kept]
         inactive = libvirt.VIR_DOMAIN_XML_INACTIVE

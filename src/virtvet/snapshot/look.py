@@ -134,7 +134,7 @@ def tls_address(access: HostAccess) -> str:
 
 def _by(deadline: Deadline, future: Future[Answer]) -> Answer:
     try:
-        return future.result(timeout=deadline.left)
+        return future.result(timeout=deadline.patience)
     except TimeoutError:
         return Failed(late(deadline))
 

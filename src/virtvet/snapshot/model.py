@@ -90,7 +90,7 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class LibvirtAnswer:
-    """libvirt and hypervisor versions as integers (major*1000000 + minor*1000 + release), as virConnectGetLibVersion."""
+    """Versions are integers as virConnectGetLibVersion has them: major * 1000000 + minor * 1000 + release."""
 
     uri: str
     hostname: str
@@ -109,8 +109,9 @@ class Hostname:
 
 @dataclass(frozen=True, slots=True)
 class Shake:
-    """A finished TLS handshake. accepted: libvirt's server sent its one byte \\x01 after it had looked at our certificate
-    (virNetServerClientCheckAccess); refused: an alert or the end of the stream. protocol: "TLSv1.3"; peer: DER chain."""
+    """A TLS handshake and its end. accepted: libvirt's server sent its one byte \\x01 after it had looked at our
+    certificate (virNetServerClientCheckAccess); else it refused, by an alert or the end of the stream. protocol:
+    "TLSv1.3", "" if there was none; peer: DER chain, the server's own certificate first."""
 
     accepted: bool
     protocol: str
@@ -156,7 +157,9 @@ class Snapshot:
         try:
             return self.answers[source]
         except KeyError:
-            raise CannotLook(source, "was not asked for in this look (undeclared source, or an older snapshot)") from None
+            raise CannotLook(
+                source, "was not asked for in this look (undeclared source, or an older snapshot)"
+            ) from None
 
     @overload
     def read(self, source: File) -> bytes: ...

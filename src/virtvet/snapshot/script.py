@@ -2,8 +2,8 @@
 
 It runs under dash and busybox ash and needs no python on the machine. Answers come as frames on both streams: a
 newline, the boundary, a space, a header and a NUL, then the body up to the next frame. The boundary is 128 random bits
-made for one look, so no content can forge a frame. Files are read by one GNU grep for all of them (`grep -azHZ ''`: path,
-NUL, then the content up to its next NUL, NUL); where grep is not GNU's (busybox in a guest), by `head -c` in a loop. A
+made for one look, so no content can forge a frame. Files are read by one GNU grep for all (`grep -azHZ ''`: path, NUL,
+then the content up to its next NUL, NUL); where grep is not GNU's (busybox in a guest), by `head -c` in a loop. A
 command has its own deadline only by coreutils' timeout(1): busybox's leaves a watcher behind that keeps the pipes open
 for a second.
 
@@ -59,8 +59,8 @@ run() {{
   }} 4>&1 | head -c {most} >&5; }} 3>&1)
   f "ran $i $r"
 }}
-for t in find xargs head grep stat; do command -v "$t" >/dev/null 2>&1 || f "lacks $t"; done
-G=; grep -azHZ '' /dev/null >/dev/null 2>&1; [ "$?" -gt 1 ] || {{ G=1; FILES={one_grep}; }}
+for t in find xargs head grep stat sort; do command -v "$t" >/dev/null 2>&1 || f "lacks $t"; done
+G= ONCE=cat; grep -azHZ '' /dev/null >/dev/null 2>&1; [ "$?" -gt 1 ] || {{ G=1 ONCE='sort -zu' FILES={one_grep}; }}
 T=; case $(timeout --version 2>/dev/null) in *coreutils*) T='timeout -k 1 {seconds}';; esac
 """
 
@@ -99,7 +99,7 @@ ROOT = r"""f 'list {i}'; true <{directory}/.
 
 READ = r"""f read
 {{
-  {{ if [ "$#" -gt 0 ]; then printf '%s\0' "$@"; fi; {trees} }} | xargs -0 -r sh -c "$FILES" sh
+  {{ if [ "$#" -gt 0 ]; then printf '%s\0' "$@"; fi; {trees} }} | $ONCE | xargs -0 -r sh -c "$FILES" sh
   f "rest $?"
 }} | head -c {bulk}
 """
@@ -177,7 +177,7 @@ def _lines(asked: Asked, bulk: int) -> Iterable[str]:
 
 
 def _files(asked: Asked) -> Iterable[str]:
-    """Gather the paths to read as the script's positional parameters; what a profile names comes first."""
+    """Gather the paths to read as the script's positional parameters."""
     if paths := [source.path for _i, source in asked if isinstance(source, File)]:
         yield REGULAR.format(paths=_quoted(paths))
     for i, source in asked:

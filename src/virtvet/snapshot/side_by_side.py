@@ -16,6 +16,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+GRACE = 0.25
+
 
 class Deadline:
     """A point in time, `seconds` from its making."""
@@ -28,6 +30,11 @@ class Deadline:
     def left(self) -> float:
         """Seconds until then, never negative."""
         return max(0.0, self._end - monotonic())
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for a job that keeps this deadline itself: a little longer, so that its own words arrive."""
+        return max(0.0, self._end + GRACE - monotonic())
 
     @property
     def passed(self) -> bool:

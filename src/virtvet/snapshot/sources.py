@@ -35,7 +35,8 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class Glob:
-    """Small files whose path matches a shell pattern written in our code (never in a profile).
+    """Small files whose path matches a shell pattern written in our code (never in a profile). One NUL at a file's very
+    end is not kept, here and in every other source that reads files.
 
     `containing`: only the lines that contain this fixed text are taken (so that secrets beside them never travel).
     Answer: Files, a mapping of path to Content | Unreadable | TooLarge; empty when nothing matches.
@@ -50,9 +51,10 @@ class Glob:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Small files with one of `names` anywhere below `root`, in directories whose path matches the find(1) pattern `within`.
+    """Small files with one of `names` anywhere below `root`, in directories whose path matches the find(1) pattern
+    `within`.
 
-    Answer: Files. Meant for kernel trees (cgroup): thousands of files at the cost of two processes.
+    Answer: Files | Absent (no such root). Meant for kernel trees (cgroup): thousands of files at the cost of two processes.
     """
 
     root: str
@@ -90,7 +92,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Libvirt:
-    """What libvirt says: identity, capabilities, every domain's live and inactive XML. Answer: LibvirtAnswer | Failed."""
+    """What libvirt says: identity, capabilities, every domain's two XML documents. Answer: LibvirtAnswer | Failed."""
 
     def __str__(self) -> str:
         return "libvirt"

@@ -21,6 +21,9 @@ from virtvet.snapshot.transport import Overflow, drain, guarded, judged, late
 AT_ONCE = 4
 """Channels at once on one connection; sshd's MaxSessions is 10 by default and others may use it too."""
 
+CONNECT_FAILED = 2
+"""SSH_OPEN_CONNECT_FAILED (RFC 4254, 5.1)."""
+
 REUSED_SECONDS = 5
 """How long an old connection may take to open a channel before it is given up: its guest may have restarted."""
 
@@ -61,6 +64,7 @@ class Ssh:
         """How many connections were made; `channels`: how many commands were run. For the bench and the tests."""
         self.channels = 0
         self._client: paramiko.SSHClient | None = None
+        self._failed: tuple[Deadline | None, Exception | None] = (None, None)
         self._connecting = Lock()
         self._slots = BoundedSemaphore(AT_ONCE)
 
@@ -141,10 +145,21 @@ class Ssh:
         with self._connecting:
             transport = self._client.get_transport() if self._client else None
             if transport is None or not transport.is_active():
-                self._client = self._connected(deadline)
+                self._client = self._connected_once(deadline)
                 transport = self._client.get_transport()
         assert transport
         return transport
+
+    def _connected_once(self, deadline: Deadline) -> paramiko.SSHClient:
+        """Several jobs of one look share its deadline: what failed for one is not tried again for the next."""
+        tried, error = self._failed
+        if tried is deadline and error:
+            raise error
+        try:
+            return self._connected(deadline)
+        except Exception as error:
+            self._failed = (deadline, error)
+            raise
 
     def _connected(self, deadline: Deadline) -> paramiko.SSHClient:
         client = paramiko.SSHClient()
@@ -204,8 +219,10 @@ class Ssh:
     def _words(self, deadline: Deadline) -> Iterator[None]:
         try:
             yield
-        except Unreachable:
-            raise
+        except Unreachable as lost:
+            if lost.source == self.machine:
+                raise
+            raise Unreachable(self.machine, f"through {lost.source}: {lost.reason}") from None
         except (paramiko.SSHException, OSError, EOFError, Overflow) as error:
             raise Unreachable(self.machine, self._reason(error, deadline)) from None
 
@@ -221,7 +238,7 @@ class Ssh:
                     f"{place} refused {self.login.user}'s key{f' {self.login.key}' if self.login.key else ''}: {error}"
                 )
             case paramiko.ChannelException():
-                return f"opened no channel: {error.text} (sshd_config: AllowTcpForwarding, MaxSessions)"
+                return self._no_channel(error, place)
             case socket.gaierror():
                 return f"there is no host {self.login.address}: {error.strerror}"
             case ConnectionRefusedError():
@@ -231,6 +248,11 @@ class Ssh:
         if deadline.passed or isinstance(error, TimeoutError):
             return f"{place} did not answer within {deadline}" if self._client is None else late(deadline)
         return f"{place}: {_words(error)}"
+
+    def _no_channel(self, error: paramiko.ChannelException, place: str) -> str:
+        if self.through and error.code == CONNECT_FAILED:
+            return f"{self.through.machine} cannot connect to {place}: {error.text}"
+        return f"opened no channel: {error.text} (sshd_config: AllowTcpForwarding, MaxSessions)"
 
     def _unknown(self, name: str, key: paramiko.PKey) -> str:
         return (

@@ -91,7 +91,7 @@ class Local:
         err = background(_reader(process.stderr))
         _feed(process.stdin, stdin)
         try:
-            done = Completed(process.wait(), out.result(deadline.left + 1), err.result(deadline.left + 1))
+            done = Completed(process.wait(), out.result(deadline.patience), err.result(deadline.patience))
         except (Overflow, TimeoutError) as error:
             _kill(process)
             raise Unreachable(self.machine, str(error) or late(deadline)) from None
