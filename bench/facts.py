@@ -13,7 +13,18 @@ COUNT = 300
 HOST = "hv1"
 Fact = dict[str, Any]
 
-CGROUP_FILES = ("cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpuset.cpus", "cpuset.mems")
+CGROUP_FILES = (
+    "cpu.shares",
+    "cpu.cfs_quota_us",
+    "cpu.cfs_period_us",
+    "cpuset.cpus",
+    "cpuset.mems",
+    "memory.limit_in_bytes",
+    "memory.soft_limit_in_bytes",
+    "memory.swappiness",
+    "notify_on_release",
+    "cgroup.clone_children",
+)
 FILES = """/etc/libvirt/libvirtd.conf /etc/libvirt/qemu.conf /etc/pki/CA/cacert.pem /etc/pki/libvirt/servercert.pem
   /etc/pki/libvirt/clientcert.pem /etc/pki/libvirt/private/serverkey.pem /etc/pki/libvirt/private/clientkey.pem
   /etc/pki/CA /etc/pki/libvirt /run/libvirt/libvirt-sock /srv/share /etc/ssh/sshd_config /etc/hosts /etc/passwd
@@ -77,7 +88,9 @@ def _sysctls(lab: Lab) -> Iterator[Fact]:
 
 
 def _threads(lab: Lab) -> Iterator[Fact]:
-    script = "for p in /run/libvirt/qemu/*.pid; do grep -H Cpus_allowed_list /proc/$(cat $p)/task/*/status; done"
+    lasting = "grep -lE '^(CPU|IO|qemu)' /proc/$(cat /run/libvirt/qemu/$name.pid)/task/*/comm"  # workers come and go
+    shown = "grep -H Cpus_allowed_list ${comm%comm}status"
+    script = f"for name in $(virsh list --name); do for comm in $({lasting}); do {shown}; done; done"
     for line in lab.hosts[HOST].sh(script).stdout.splitlines():
         path, _, value = line.partition(":")
         yield {"kind": "thread", "path": path, "value": value.split()[-1]}

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from virtvet import __version__, catalogue
+from virtvet.check import Check
 from virtvet.errors import BadInput, ExitCode
 from virtvet.inventory import load_inventory
 from virtvet.profile.load import list_shipped
@@ -161,7 +162,7 @@ def controls(areas: tuple[str, ...], long: bool) -> None:
     (_print_long if long else _print_table)(checks)
 
 
-def _print_table(checks: list[catalogue.Check]) -> None:
+def _print_table(checks: list[Check]) -> None:
     table = Table(
         "control", "area", "severity", "layers", "what must hold", box=None, header_style="bold", pad_edge=False
     )
@@ -173,7 +174,7 @@ def _print_table(checks: list[catalogue.Check]) -> None:
     console.print(table)
 
 
-def _print_long(checks: list[catalogue.Check]) -> None:
+def _print_long(checks: list[Check]) -> None:
     for one in checks:
         control = one.control
         click.echo(f"{control.id}  {control.title}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,37 +134,41 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     run = session.config.stash.get(RUN, None)
     option = session.config.getoption
     if run and not option("collectonly"):
-        if not option("from_file"):
-            with LookProgress(sys.stderr) as progress:
-                run.session.look(progress, option("deadline"))
-        if option("save_snapshot"):
-            save_snapshots(run.session.snapshots, Path(option("save_snapshot")))
-        run.mender = Mender.start(option("fix"), option("fix_risk"), run.session, run.recorder.directory)
+        try:
+            _look(run, option)
+        except BadInput as bad:  # two patterns that contradict each other for a guest that is really there
+            raise pytest.UsageError(str(bad)) from None
     return (yield)
+
+
+def _look(run: Run, option: Callable[[str], Any]) -> None:
+    if not option("from_file"):
+        with LookProgress(sys.stderr) as progress:
+            run.session.look(progress, option("deadline"))
+    if option("save_snapshot"):
+        save_snapshots(run.session.snapshots, Path(option("save_snapshot")))
+    run.mender = Mender.start(option("fix"), option("fix_risk"), run.session, run.recorder.directory)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector, obj: object) -> list[pytest.Item] | None:
+    """A check without cases is not asked: no empty-parameter skip may look like a result."""
+    return [] if (asked := _cases(obj, collector.config)) is not None and not asked else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each case of its check on each host."""
-    check = getattr(metafunc.function, ATTRIBUTE, None)
-    run = metafunc.config.stash.get(RUN, None)
-    if check is None or run is None:
-        return
-    taken = run.session.selection.takes(check)
-    asked = [
-        Asked(check, host, case) for host in run.session.targets if taken for case in run.session.cases(check, host)
-    ]
-    metafunc.parametrize("case", asked, indirect=True, ids=map(str, asked))
+    if asked := _cases(metafunc.function, metafunc.config):
+        metafunc.parametrize("case", asked, indirect=True, ids=map(str, asked))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A check without cases is not asked: no empty-parameter skip may look like a result."""
-    if RUN in config.stash:
-        items[:] = [item for item in items if not _empty(item)]
-
-
-def _empty(item: pytest.Item) -> bool:
-    return hasattr(getattr(item, "function", None), ATTRIBUTE) and _asked(item) is None
+def _cases(function: object, config: pytest.Config) -> list[Asked] | None:
+    """What is asked of the check that this function asserts; None when it asserts none."""
+    check, run = getattr(function, ATTRIBUTE, None), config.stash.get(RUN, None)
+    if not isinstance(check, Check) or run is None:
+        return None
+    hosts = run.session.targets if run.session.selection.takes(check) else ()
+    return [Asked(check, host, case) for host in hosts for case in run.session.cases(check, host)]
 
 
 def _asked(item: pytest.Item) -> Asked | None:
@@ -256,4 +260,6 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Hang up."""
     if run := config.stash.get(RUN, None):
+        if run.mender:
+            run.mender.close()
         run.session.connections.close()

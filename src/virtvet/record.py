@@ -62,7 +62,7 @@ class Recorder:
         pending = self._pending[nodeid]
         pending.seconds += report.duration
         if report.outcome != "passed":
-            pending.outcome, pending.text = report.outcome, report.longreprtext
+            pending.outcome, pending.text = report.outcome, _last_line(report.longreprtext)
         if report.when == "teardown":
             self.results.append(self._result(nodeid, self._pending.pop(nodeid)))
 
@@ -104,6 +104,7 @@ class Recorder:
 
     def run(self, code: int) -> Run:
         """Everything, as run.json holds it."""
+        targets = self.session.targets.values()
         return Run(
             virtvet=__version__,
             id=self.id,
@@ -111,7 +112,7 @@ class Recorder:
             finished=datetime.now(UTC),
             argv=("virtvet", *sys.argv[1:]),
             profiles=tuple(self._profiles()),
-            hosts=tuple(self._host(target) for target in self.session.targets.values()),
+            hosts=tuple(described(target, self.session, self.profile) for target in targets),
             results=tuple(self.results),
             summary=Summary.of(self.results),
             exit_code=code,
@@ -119,23 +120,34 @@ class Recorder:
 
     def _profiles(self) -> list[ProfileUsed]:
         wanted = [self.profile or profile_name(access) or "" for access in self.session.inventory.hosts.values()]
-        paths = {name: find_profile(name) for name in dict.fromkeys(wanted)}
-        return [ProfileUsed(name=path.stem, path=str(path), sha256=_digest(path)) for path in paths.values()]
+        return [profile_used(name, find_profile(name)) for name in dict.fromkeys(wanted)]
 
-    def _host(self, target: HostTarget) -> Host:
-        snapshot = self.session.snapshots.get(target.name)
-        known = _libvirt(snapshot)
-        return Host(
-            name=target.name,
-            reached=str(target.access),
-            profile=Path(self.profile or profile_name(target.access) or "").stem,
-            libvirt=_version(known.libvirt_version) if known else None,
-            qemu=_version(known.qemu_version) if known else None,
-            unreachable=snapshot.unreachable if snapshot else "nobody looked",
-            guests=tuple(sorted(known.domains)) if known else (),
-            taken=snapshot.taken if snapshot else None,
-            seconds=round(self.session.looked_seconds, 3),
-        )
+
+def profile_used(name: str, path: Path) -> ProfileUsed:
+    """The profile of this name, as run.json names it: `path` is how it is shown."""
+    return ProfileUsed(name=path.stem, path=str(path), sha256=_digest(find_profile(name)))
+
+
+def described(target: HostTarget, session: Session, profile: str | None) -> Host:
+    """A host of the run, as run.json describes it."""
+    snapshot = session.snapshots.get(target.name)
+    known = _libvirt(snapshot)
+    return Host(
+        name=target.name,
+        reached=str(target.access),
+        profile=Path(profile or profile_name(target.access) or "").stem,
+        libvirt=_version(known.libvirt_version) if known else None,
+        qemu=_version(known.qemu_version) if known else None,
+        unreachable=snapshot.unreachable if snapshot else "nobody looked",
+        guests=tuple(sorted(known.domains)) if known else (),
+        taken=snapshot.taken if snapshot else None,
+        seconds=round(session.seconds.get(target.name, 0.0), 3),
+    )
+
+
+def _last_line(text: str) -> str:
+    """Of a traceback: what went wrong, not where in our code."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def _libvirt(snapshot: Snapshot | None) -> LibvirtAnswer | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
+from time import monotonic
 
 from virtvet.check import Case, Check
 from virtvet.errors import BadInput, Problem
@@ -68,7 +69,8 @@ class Session:
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     targets: dict[str, HostTarget] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    looked_seconds: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long the look at each host took."""
 
     def __post_init__(self) -> None:
         for access in self.inventory.hosts.values():
@@ -76,8 +78,14 @@ class Session:
 
     def look(self, progress: Callable[[str, str], None], deadline: float) -> None:
         """Ask every host, in parallel, everything the selected checks need."""
+        began = monotonic()
+
+        def told(host: str, what: str) -> None:
+            self.seconds[host] = monotonic() - began
+            progress(host, what)
+
         plans = [self.plan(target) for target in self.targets.values()]
-        self._saw(look(plans, progress, deadline=deadline, connections=self.connections))
+        self._saw(look(plans, told, deadline=deadline, connections=self.connections))
 
     def replay(self, file: Path) -> None:
         """Take the looks from a snapshot file instead."""
@@ -115,7 +123,6 @@ class Session:
         return self.selection.takes_guest(case.guest)
 
     def _saw(self, snapshots: Mapping[str, Snapshot]) -> None:
-        self.looked_seconds = (datetime.now(UTC) - self.started).total_seconds()
         self.snapshots.update(snapshots)
         for name, snapshot in snapshots.items():
             answer = None if snapshot.unreachable else snapshot.answers.get(Libvirt())
