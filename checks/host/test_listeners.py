@@ -46,12 +46,14 @@ PLAINTEXT = Control(
 
 
 def _tls_port(host: HostTarget) -> Iterator[Case]:
-    if (wanted := host.wants.listeners) is not None:
+    wanted = host.wants.listeners
+    if wanted is not None and not isinstance(wanted.tls, str):
         yield _case(host, wanted.tls, wanted.tls_port)
 
 
 def _plaintext_port(host: HostTarget) -> Iterator[Case]:
-    if (wanted := host.wants.listeners) is not None:
+    wanted = host.wants.listeners
+    if wanted is not None and not isinstance(wanted.tcp, str):
         yield _case(host, wanted.tcp, wanted.tcp_port)
 
 
@@ -73,7 +75,7 @@ def _owned(host: HostTarget) -> Iterator[Case]:
         return
     names = Within(frozenset(_programs(host)))
     for listener, port in ((wanted.tls, wanted.tls_port), (wanted.tcp, wanted.tcp_port)):
-        if listener is not False:
+        if listener not in (False, "any"):
             yield Case(f"port {port}", names, (port,), words={"port": port})
 
 

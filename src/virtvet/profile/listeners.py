@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -60,10 +60,10 @@ class TcpListener(Listener):
 
 
 class Listeners(Wants):
-    """Ports by protocol: true or details where it must listen, false where it must not."""
+    """Ports by protocol: true or details where it must listen, false where it must not, any where it is not asked."""
 
-    tls: bool | TlsListener = True
-    tcp: bool | TcpListener = False
+    tls: bool | Literal["any"] | TlsListener = True
+    tcp: bool | Literal["any"] | TcpListener = False
 
     @property
     def tls_port(self) -> int:
