@@ -14,7 +14,10 @@ MAX_FILE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A whole file, at most `limit` bytes. Answer: Content | Absent | Unreadable | TooLarge."""
+    """A whole file, at most `limit` bytes. (One NUL at its very end is not kept, here and in all that reads files.)
+
+    Answer: Content | Absent | Unreadable | TooLarge.
+    """
 
     path: str
     limit: int = MAX_FILE
@@ -35,8 +38,7 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class Glob:
-    """Small files whose path matches a shell pattern written in our code (never in a profile). One NUL at a file's very
-    end is not kept, here and in every other source that reads files.
+    """Small files whose path matches a shell pattern written in our code (never in a profile).
 
     `containing`: only the lines that contain this fixed text are taken (so that secrets beside them never travel).
     Answer: Files, a mapping of path to Content | Unreadable | TooLarge; empty when nothing matches.
@@ -54,7 +56,8 @@ class Tree:
     """Small files with one of `names` anywhere below `root`, in directories whose path matches the find(1) pattern
     `within`.
 
-    Answer: Files | Absent (no such root). Meant for kernel trees (cgroup): thousands of files at the cost of two processes.
+    Answer: Files | Absent (no such root). Meant for kernel trees (cgroup): thousands of files at the cost of two
+    processes.
     """
 
     root: str

@@ -50,6 +50,10 @@ class UnknownHostKey(paramiko.SSHException):
     """The host's key stands in no known_hosts file."""
 
 
+class NeverSpoke(paramiko.SSHException):
+    """It accepted the connection; logging in did not end in time."""
+
+
 class _Refuse(paramiko.MissingHostKeyPolicy):
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
         raise UnknownHostKey(hostname, key)
@@ -179,20 +183,15 @@ class Ssh:
 
     def _log_in(self, client: paramiko.SSHClient, deadline: Deadline) -> None:
         """One key is offered where the inventory names one: every further key costs a round trip."""
-        key, left = self._key(), deadline.left
-        client.connect(
-            self.login.address,
-            self.login.port,
-            self.login.user,
-            sock=self._socket(deadline),
-            pkey=key,
-            allow_agent=key is None,
-            look_for_keys=self.login.key is None,
-            timeout=left,
-            banner_timeout=left,
-            auth_timeout=left,
-            channel_timeout=left,
-        )
+        login, key, sock, left = self.login, self._key(), self._socket(deadline), deadline.left
+        keys = {"pkey": key, "allow_agent": key is None, "look_for_keys": login.key is None}
+        waits = dict.fromkeys(("timeout", "banner_timeout", "auth_timeout", "channel_timeout"), left)
+        try:
+            client.connect(login.address, login.port, login.user, sock=sock, **keys, **waits)  # type: ignore[arg-type]
+        except (paramiko.SSHException, OSError, EOFError):
+            if deadline.passed:
+                raise NeverSpoke from None
+            raise
 
     def _key(self) -> paramiko.PKey | None:
         """The key file's key; one with a passphrase must be in the agent."""
@@ -233,6 +232,8 @@ class Ssh:
                 return self._unknown(*error.args)
             case paramiko.BadHostKeyException():
                 return self._changed(error)
+            case NeverSpoke():
+                return f"{place} accepted the connection, but did not log us in within {deadline}"
             case paramiko.AuthenticationException():
                 return (
                     f"{place} refused {self.login.user}'s key{f' {self.login.key}' if self.login.key else ''}: {error}"
@@ -247,7 +248,14 @@ class Ssh:
                 return str(error)
         if deadline.passed or isinstance(error, TimeoutError):
             return f"{place} did not answer within {deadline}" if self._client is None else late(deadline)
+        if "No authentication methods" in str(error):
+            return self._no_key()
         return f"{place}: {_words(error)}"
+
+    def _no_key(self) -> str:
+        if self.login.key:
+            return f"{self.login.key} has a passphrase: load it into an SSH agent (ssh-add)"
+        return "there is no key to log in with: name one in the inventory, or load one into an SSH agent (ssh-add)"
 
     def _no_channel(self, error: paramiko.ChannelException, place: str) -> str:
         if self.through and error.code == CONNECT_FAILED:

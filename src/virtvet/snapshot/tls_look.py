@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import socket
 import ssl
+import warnings
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 from cryptography import x509
@@ -33,6 +35,8 @@ VERSIONS = {
     "1.2": ssl.TLSVersion.TLSv1_2,
     "1.3": ssl.TLSVersion.TLSv1_3,
 }
+
+_WARNING = Lock()
 
 CANNOT_OFFER = {"NO_PROTOCOLS_AVAILABLE", "NO_CIPHERS_AVAILABLE", "UNSUPPORTED_PROTOCOL", "INTERNAL_ERROR"}
 NOT_TLS = {
@@ -73,9 +77,16 @@ def _context(source: Handshake, pki: Path | None, expired: Path | None) -> ssl.S
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     context.set_ciphers("ALL:@SECLEVEL=0")
     if source.highest:
-        context.maximum_version = VERSIONS[source.highest]
+        _offer_at_most(context, VERSIONS[source.highest])
     _show(context, source.client, pki, expired)
     return context
+
+
+def _offer_at_most(context: ssl.SSLContext, version: ssl.TLSVersion) -> None:
+    """Python warns of old versions; here they are the question. Its list of warnings is the whole process's: one by one."""
+    with _WARNING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.maximum_version = version
 
 
 def _show(context: ssl.SSLContext, client: str, pki: Path | None, expired: Path | None) -> None:
@@ -157,7 +168,9 @@ def _greet(context: ssl.SSLContext, plain: socket.socket, address: str, deadline
 
 def _no_handshake(error: OSError) -> Shake | Failed:
     reason = getattr(error, "reason", "") or ""
-    if reason in CANNOT_OFFER:
+    if reason in _WARNING = Lock()
+
+CANNOT_OFFER:
         return Failed(f"the OpenSSL here cannot make such a handshake: {reason}")
     if reason in NOT_TLS:
         return Failed("the port listens, but does not speak TLS")

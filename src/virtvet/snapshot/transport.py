@@ -24,11 +24,15 @@ SHELL = ("sh", "-s")
 # group and lets go of the pipes at once; elsewhere (busybox) a watcher in the background does it.
 GUARD = """\
 n=$1; shift
-case $(timeout --version 2>/dev/null) in *coreutils*) exec timeout -k 1 "$n" "$@";; esac
+case $(timeout --version 2>/dev/null) in *coreutils*) timeout -k 1 "$n" "$@"; exit;; esac
 exec 3<&0
 "$@" <&3 3<&- & p=$!
 (trap 'kill $s; exit' TERM; sleep "$n" & s=$!; wait $s && kill -KILL $p) </dev/null >/dev/null 2>&1 3<&- &
 w=$!; exec 3<&-; wait $p; r=$?; kill $w 2>/dev/null; exit $r"""
+
+
+NOT_FOUND = 127
+"""A shell's exit code for a command that is not there."""
 
 
 class Transport(Protocol):
@@ -69,17 +73,16 @@ def drain(receive: Callable[[int], bytes], limit: int = MAX_STREAM) -> bytes:
 class Local:
     """The machine virtvet runs on."""
 
-    def __init__(self, machine: str, sudo: bool = False) -> None:
-        self.machine, self.sudo = machine, sudo
+    def __init__(self, machine: str) -> None:
+        self.machine = machine
 
     def run(self, argv: Sequence[str], stdin: bytes, deadline: Deadline) -> Completed:
         """Run one command in a process group of its own, which is killed at the deadline."""
-        command = guarded(argv, deadline, self.sudo)
         pipe = subprocess.PIPE
         try:
-            process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+            process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
         except OSError as error:
-            raise Unreachable(self.machine, f"cannot run {command[0]}: {error.strerror}") from None
+            return Completed(NOT_FOUND, b"", f"{argv[0]}: {error.strerror}\n".encode())
         with process, deadline.ends(lambda: _kill(process)):
             return self._answer(process, stdin, deadline)
 
@@ -91,7 +94,7 @@ class Local:
         err = background(_reader(process.stderr))
         _feed(process.stdin, stdin)
         try:
-            done = Completed(process.wait(), out.result(deadline.patience), err.result(deadline.patience))
+            done = Completed(_code(process.wait()), out.result(deadline.patience), err.result(deadline.patience))
         except (Overflow, TimeoutError) as error:
             _kill(process)
             raise Unreachable(self.machine, str(error) or late(deadline)) from None
@@ -99,6 +102,11 @@ class Local:
 
     def close(self) -> None:
         """Nothing stays open."""
+
+
+def _code(returncode: int) -> int:
+    """As a shell gives it: a command that died of signal 9 ended with 137."""
+    return returncode if returncode >= 0 else 128 - returncode
 
 
 def _reader(stream: IO[bytes]) -> Callable[[], bytes]:
