@@ -83,7 +83,7 @@ def _context(source: Handshake, pki: Path | None, expired: Path | None) -> ssl.S
 
 
 def _offer_at_most(context: ssl.SSLContext, version: ssl.TLSVersion) -> None:
-    """Python warns of old versions; here they are the question. Its list of warnings is the whole process's: one by one."""
+    """Python warns of old versions; here they are the question. Its filters are the whole process's: one by one."""
     with _WARNING, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         context.maximum_version = version
@@ -168,9 +168,7 @@ def _greet(context: ssl.SSLContext, plain: socket.socket, address: str, deadline
 
 def _no_handshake(error: OSError) -> Shake | Failed:
     reason = getattr(error, "reason", "") or ""
-    if reason in _WARNING = Lock()
-
-CANNOT_OFFER:
+    if reason in CANNOT_OFFER:
         return Failed(f"the OpenSSL here cannot make such a handshake: {reason}")
     if reason in NOT_TLS:
         return Failed("the port listens, but does not speak TLS")
