@@ -7,9 +7,10 @@ from fnmatch import fnmatchcase
 from functools import reduce
 from typing import Any, Literal, Self
 
-from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, ValidationInfo, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from virtvet.errors import Position
+from virtvet.profile import agreement
 from virtvet.profile.base import Wants
 from virtvet.profile.cpu_bandwidth import CpuBandwidth
 from virtvet.profile.daemon import Daemon
@@ -37,6 +38,18 @@ class HostWants(Wants):
     """Which ports must listen, and which must not."""
     partitions: dict[PartitionPath, Partition] = Field(default_factory=dict)
     """cgroup partitions by libvirt's path (`/machine`, `/machine/openstack.partition`)."""
+
+    @field_validator("daemon")
+    @classmethod
+    def _daemon_agrees(cls, daemon: Daemon | None, info: ValidationInfo) -> Daemon | None:
+        agreement.of_daemon(daemon, info.data.get("tls"))
+        return daemon
+
+    @field_validator("listeners")
+    @classmethod
+    def _listeners_agree(cls, listeners: Listeners | None, info: ValidationInfo) -> Listeners | None:
+        agreement.of_listeners(listeners, info.data.get("daemon"), info.data.get("tls"))
+        return listeners
 
 
 class CpuWants(Wants):
