@@ -33,7 +33,10 @@ def domain_xml(guest: GuestSpec) -> str:
     _vcpus(domain, guest)
     _tuning(domain, guest)
     _boot(domain, guest)
-    ET.SubElement(ET.SubElement(domain, "features"), "acpi")
+    features = ET.SubElement(domain, "features")
+    ET.SubElement(features, "acpi")
+    # QEMU's own default grows to 1 GiB: it would end a guest at its hard limit after some minutes
+    _text(ET.SubElement(features, "tcg"), "tb-cache", "64", unit="MiB")
     _text(domain, "on_reboot", "restart")
     _devices(ET.SubElement(domain, "devices"), guest)
     return _string(domain)
