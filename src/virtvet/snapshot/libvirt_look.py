@@ -246,6 +246,8 @@ class Bridge:
             client, _address = self._listener.accept()
             with client:
                 self._carry(client)
+                # Closing alone says nothing to libvirt while another thread still reads from it.
+                client.shutdown(socket.SHUT_RDWR)
 
     def _carry(self, client: socket.socket) -> None:
         try:

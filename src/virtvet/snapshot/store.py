@@ -1,9 +1,10 @@
 """Snapshots in a file: JSON, gzip when the name ends in .gz. What is read back equals what was written.
 
-    {"virtvet-snapshot": 1, "hosts": {"hv1": {"kind": "Snapshot", "machine": "hv1", "taken": "2026-…+00:00", "answers":
-      [[{"kind": "File", "path": "/proc/uptime", "limit": 1048576}, {"kind": "Content", "data": {"text": "12.5 …"}}]], …
+    {"virtvet-snapshot": 1, "hosts": {"hv1": {"is": "Snapshot", "machine": "hv1", "taken": "2026-…+00:00", "answers":
+      [[{"is": "File", "path": "/proc/uptime", "limit": 1048576}, {"is": "Content", "data": {"text": "12.5 …"}}]], …
 
-Values of our own types are objects with a `kind`; bytes are `{"text": …}` when they are UTF-8, else `{"base64": …}`.
+Values of our own types are objects that say what they are; bytes are `{"text": …}` when they are UTF-8, else
+`{"base64": …}`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from virtvet.errors import BadInput
-from virtvet.snapshot import model, sources
+from virtvet.snapshot import collector, model, sources
 from virtvet.snapshot.model import Snapshot
 
 FORMAT = "virtvet-snapshot"
@@ -44,7 +45,10 @@ LITERAL = "mapping"
 
 
 def save(snapshots: Mapping[str, Snapshot], path: Path) -> None:
-    """Write the file whole or not at all. Raises BadInput when it cannot be written."""
+    """Write the file whole or not at all. Raises BadInput when it cannot be written.
+
+    A private key never is: the collector has left it out, and here is the last guard.
+    """
     text = json.dumps({FORMAT: VERSION, "hosts": {name: _written(one) for name, one in snapshots.items()}}, indent=1)
     data = text.encode()
     partial = path.with_name(path.name + ".partial")
@@ -105,17 +109,19 @@ def _written(value: Any) -> Any:
         case Snapshot():
             return _object(value) | {"answers": [[_written(key), _written(one)] for key, one in value.answers.items()]}
         case Mapping():
-            return {"kind": LITERAL, "of": {name: _written(one) for name, one in value.items()}}
+            return {"is": LITERAL, "of": {name: _written(one) for name, one in value.items()}}
     return _object(value)
 
 
 def _object(value: Any) -> dict[str, Any]:
     kind = type(value).__name__
     names = [field.name for field in fields(KINDS[kind]) if not (kind == "Snapshot" and field.name == "answers")]
-    return {"kind": kind} | {name: _written(getattr(value, name)) for name in names}
+    return {"is": kind} | {name: _written(getattr(value, name)) for name in names}
 
 
 def _bytes_written(data: bytes) -> dict[str, str]:
+    if collector.SECRET in data:
+        raise ValueError("a private key came as far as the snapshot file: a bug of virtvet, please report it")
     try:
         return {"text": data.decode()}
     except UnicodeDecodeError:
@@ -140,19 +146,19 @@ def _read(value: Any) -> Any:
             return text.encode()
         case {"base64": str(text), **rest} if not rest:
             return b64decode(text, validate=True)
-        case {"kind": str(kind), "of": dict(of), **rest} if kind == LITERAL and not rest:
+        case {"is": str(kind), "of": dict(of), **rest} if kind == LITERAL and not rest:
             return {name: _read(one) for name, one in of.items()}
-        case {"kind": "Snapshot"}:
+        case {"is": "Snapshot"}:
             return _snapshot(_fields(value))
-        case {"kind": str(kind)} if kind in KINDS:
+        case {"is": str(kind)} if kind in KINDS:
             return _made(KINDS[kind], _fields(value))
         case dict():
-            raise ValueError(f"{str(value.get('kind'))[:40]} is nothing that a snapshot holds")
+            raise ValueError(f"{str(value)[:60]} is nothing that a snapshot holds")
     return value
 
 
 def _fields(written: dict[str, Any]) -> dict[str, Any]:
-    return {name: _read(one) for name, one in written.items() if name != "kind"}
+    return {name: _read(one) for name, one in written.items() if name != "is"}
 
 
 def _snapshot(values: dict[str, Any]) -> Any:
