@@ -46,6 +46,11 @@ class Issued:
     certificate: x509.Certificate
     key: Any
 
+    @classmethod
+    def load(cls, pem: bytes, key: bytes) -> Issued:
+        """From PEM."""
+        return cls(x509.load_pem_x509_certificate(pem), serialization.load_pem_private_key(key, None))
+
     @property
     def pem(self) -> bytes:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
@@ -76,7 +81,7 @@ def authority(
 ) -> Issued:
     """A CA, self-signed unless `by` another; ca=None leaves basicConstraints out."""
     constraints = None if ca is None else x509.BasicConstraints(ca, path_length if ca else None)
-    return make(common, by, [constraints, key_usage(usage)], **{"key": rsa_key(f"ca {common}"), **how})
+    return make(name(common), by, [constraints, key_usage(usage)], **{"key": rsa_key(f"ca {common}"), **how})
 
 
 def server(
@@ -92,25 +97,26 @@ def server(
     """A server's certificate; no names leaves subjectAltName out."""
     extended = x509.ExtendedKeyUsage(purposes) if purposes else None
     alternatives = x509.SubjectAlternativeName([_alternative(one) for one in names]) if names else None
-    return make(common, by, [x509.BasicConstraints(ca, None), key_usage(usage), extended, alternatives], **how)
+    return make(name(common), by, [x509.BasicConstraints(ca, None), key_usage(usage), extended, alternatives], **how)
 
 
 def make(
-    common: str,
+    subject: x509.Name,
     by: Issued | None,
     extensions: Sequence[x509.ExtensionType | None],
     *,
     key: Any = None,
     days: tuple[float, float] = (-1, 365),
+    at: datetime = TAKEN,
     hashed: hashes.HashAlgorithm | None = None,
     sign_as: Issued | None = None,
 ) -> Issued:
-    """`sign_as` signs with another key than that of the issuer it names."""
+    """Valid from and to so many days from `at`. `sign_as` signs with another key than that of the issuer it names."""
     key = key or rsa_key("leaf")
-    issuer = name(common) if by is None else by.certificate.subject
+    issuer = subject if by is None else by.certificate.subject
     signer = key if by is None else (sign_as or by).key
-    starts, ends = (TAKEN + timedelta(days=day) for day in days)
-    builder = x509.CertificateBuilder(issuer, name(common), key.public_key(), x509.random_serial_number(), starts, ends)
+    starts, ends = (at + timedelta(days=day) for day in days)
+    builder = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number(), starts, ends)
     for extension in extensions:
         builder = builder.add_extension(extension, critical=False) if extension else builder
     algorithm = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashed or hashes.SHA256()
