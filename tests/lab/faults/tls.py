@@ -5,7 +5,8 @@ A certificate that is replaced on disk is not what the daemon presents until it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,12 +40,17 @@ UNREADABLE = {**{f"{one} {SERVER}": "error" for one in OF_THE_SERVER}, "TLS-NAME
 SILENT = {"LISTEN-TLS-1": "actual", "TLS-SHAKE-1": "actual", "TLS-HOST-1": "actual"}
 
 
-def prepare(lab: Lab) -> None:
-    """Put what the faults need into the host: what they change, as it was, and the bad certificates."""
+@contextmanager
+def prepared(lab: Lab) -> Iterator[None]:
+    """What the faults need is on the host meanwhile: what they change, as it was, and the bad certificates."""
     host = lab.hosts[ON]
     host.sh(f"mkdir -p {FOLDER}/kept; cp -a {' '.join(KEPT)} {FOLDER}/kept")
     for name, pem in _pems(lab, host).items():
         host.path(f"{FOLDER}/{name}").write_bytes(pem)
+    try:
+        yield
+    finally:
+        host.sh(f"rm -r {FOLDER}")
 
 
 def _pems(lab: Lab, host: Host) -> Mapping[str, bytes]:
