@@ -62,7 +62,10 @@ def test_both_streams_and_the_input_may_be_large(ssh: Ssh) -> None:
 
 
 def test_many_commands_share_one_connection_and_few_channels(account: Account, tmp_path: Path) -> None:
-    ssh, script = Ssh("hv1", account), f"echo >{tmp_path}/$$; ls {tmp_path} | wc -l; sleep 0.05; rm {tmp_path}/$$"
+    ssh, script = (
+        Ssh("hv1", account),
+        f"echo >{tmp_path}/$$; sleep 0.2; ls {tmp_path} | wc -l; sleep 0.1; rm {tmp_path}/$$",
+    )
     jobs = [lambda: ssh.run(["sh", "-c", script], b"", Deadline(20))] * 7
     counts = [int(future.result().stdout) for future in side_by_side(jobs, 10)]
     ssh.close()
