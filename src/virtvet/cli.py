@@ -1,4 +1,5 @@
-"""The `virtvet` command. `check` hands over to pytest; the rest needs no pytest."""
+"""The `virtvet` command. `check` hands over to pytest, which imports everything heavy: what only some commands need is
+imported by them."""
 
 from __future__ import annotations
 
@@ -10,21 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from virtvet import __version__, catalogue
 from virtvet.check import Check
 from virtvet.errors import BadInput, ExitCode
-from virtvet.inventory import load_inventory
-from virtvet.profile.load import list_shipped
-from virtvet.remedies import reach
-from virtvet.remedies.journal import read as read_journal
-from virtvet.remedies.mender import MODES, RISKS
-from virtvet.remedies.undo import find_journal
-from virtvet.remedies.undo import undo as take_back_all
-from virtvet.snapshot.connections import Connections
+from virtvet.remedies.modes import MODES, RISKS
 
 EXIT_CODES = """\b
 Exit codes:
@@ -163,6 +154,10 @@ def controls(areas: tuple[str, ...], long: bool) -> None:
 
 
 def _print_table(checks: list[Check]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(
         "control", "area", "severity", "layers", "what must hold", box=None, header_style="bold", pad_edge=False
     )
@@ -189,6 +184,8 @@ def _print_long(checks: list[Check]) -> None:
 @main.command()
 def profiles() -> None:
     """List the shipped profiles."""
+    from virtvet.profile.load import list_shipped
+
     for name, title in list_shipped():
         click.echo(f"{name:20} {title}")
 
@@ -199,6 +196,13 @@ def profiles() -> None:
 @click.option("--inventory", metavar="FILE", help="reach the hosts by this inventory instead of the one the run used")
 def undo(run: str, reports: str, inventory: str | None) -> None:
     """Undo every change that RUN (an id, a folder, or "latest") made and that still stands."""
+    from virtvet.inventory import load_inventory
+    from virtvet.remedies import reach
+    from virtvet.remedies.journal import read as read_journal
+    from virtvet.remedies.undo import find_journal
+    from virtvet.remedies.undo import undo as take_back_all
+    from virtvet.snapshot.connections import Connections
+
     journal = find_journal(run, Path(reports))
     known = load_inventory(Path(inventory)) if inventory else reach.inventory(read_journal(journal)[0].reach)
     with Connections() as connections:

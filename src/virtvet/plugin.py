@@ -17,7 +17,8 @@ from virtvet.inventory import Inventory, from_hostspecs, load_inventory
 from virtvet.judge import Observed, Outcome, judge
 from virtvet.progress import LookProgress
 from virtvet.record import Recorder
-from virtvet.remedies.mender import MODES, RISKS, Mender
+from virtvet.remedies.mender import Mender
+from virtvet.remedies.modes import MODES, RISKS
 from virtvet.session import Selection, Session, profiles_of
 from virtvet.snapshot.connections import Connections
 from virtvet.snapshot.model import Snapshot

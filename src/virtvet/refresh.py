@@ -1,4 +1,4 @@
-"""Regenerate what is generated: `python -m virtvet.refresh` (`./dev refresh`). Tests compare it with what is committed."""
+"""Regenerate what is generated: `./dev refresh`. Tests compare it with what is committed."""
 
 from __future__ import annotations
 

@@ -64,7 +64,9 @@ Virtvet = Callable[..., Ended]
 def virtvet(lab: Lab, tmp_path: Path) -> Virtvet:
     """Run `virtvet check profiles/lab.yaml --inventory LAB …` in a process of its own."""
 
-    def check(*arguments: str, profile: Path | str = PROFILE, inventory: Path | None = None, timeout: float = 120) -> Ended:
+    def check(
+        *arguments: str, profile: Path | str = PROFILE, inventory: Path | None = None, timeout: float = 120
+    ) -> Ended:
         known = ("--inventory", str(inventory or lab.inventory), "--reports", str(tmp_path / "reports"))
         return run("check", str(profile), *known, *arguments, timeout=timeout)
 

@@ -49,7 +49,7 @@ def _departure(observed: Observed) -> str:
 
 
 def unlike(found: Departures, named: Departures) -> list[str]:
-    """Where what departs differs from what the fault names ("CONTROL" or "CONTROL subject"); [] when exactly as named."""
+    """Where what departs differs from what the fault names ("CONTROL" or "CONTROL subject"); [] when just that."""
     wrong = [f"also {key}: {layers}" for key, layers in found.items() if _named(key, named) != layers]
     missing = [f"not {key}: {layers}" for key, layers in named.items() if not _has(key, found)]
     return wrong + missing

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from virtvet.check import Case, Check, Control, Layer, Reading, Severity
-from virtvet.remedies.change import Change, Remedy, Risk
+from virtvet.remedies.change import Change, Remedy
 from virtvet.remedies.journal import NAME, Header, Journal
-from virtvet.remedies.settle import Asked, Means, Mode
+from virtvet.remedies.modes import Mode, Risk
+from virtvet.remedies.settle import Asked, Means
 from virtvet.snapshot.model import Completed, Content, Snapshot
 from virtvet.snapshot.sources import File
 

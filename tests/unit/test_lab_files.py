@@ -97,11 +97,15 @@ def test_fstab_mounts_the_share():
 
 
 def test_inventory_is_the_contract(tmp_path):
-    inventory = YAML(typ="safe").load(access.inventory(tmp_path / "ssh", tmp_path / "pki"))
+    inventory = YAML(typ="safe").load(access.inventory(tmp_path / "ssh", tmp_path / "pki", tmp_path / "expired"))
     login = {"user": "root", "key": f"{tmp_path}/ssh/id", "known_hosts": f"{tmp_path}/ssh/known_hosts"}
     assert inventory["hosts"]["hv1"] == {
         "ssh": {"address": "10.77.0.1", "port": 22, **login},
-        "libvirt": {"uri": "qemu+tls://10.77.0.1/system", "pki": f"{tmp_path}/pki"},
+        "libvirt": {
+            "uri": "qemu+tls://10.77.0.1/system",
+            "pki": f"{tmp_path}/pki",
+            "expired_client": f"{tmp_path}/expired",
+        },
         "names": ["hv1", "10.77.0.1"],
         "guests": {"*": {"ssh": {**login, "via": "host", "address": "lease"}}},
     }

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from virtvet.errors import BadInput
-from virtvet.remedies.change import Change, Risk, Step
+from virtvet.remedies.change import Change, Step
 from virtvet.remedies.journal import NAME, Header, Journal, State, open_changes, read
+from virtvet.remedies.modes import Risk
 from virtvet.remedies.operations import EditLine, Run
 
 

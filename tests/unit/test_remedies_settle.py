@@ -12,10 +12,11 @@ import pytest
 from tests.unit.remedies_local import LocalHands, asked, means
 from virtvet.errors import BadInput
 from virtvet.judge import Outcome
-from virtvet.remedies.change import Change, Risk, Step
+from virtvet.remedies.change import Change, Step
 from virtvet.remedies.journal import NAME, State, open_changes
+from virtvet.remedies.modes import Mode, Risk
 from virtvet.remedies.operations import Given, Run, WriteFile
-from virtvet.remedies.settle import Means, Mode, Result, settle
+from virtvet.remedies.settle import Means, Result, settle
 from virtvet.remedies.undo import Undone, find_journal, undo
 
 
@@ -138,7 +139,8 @@ import os, signal, sys
 from pathlib import Path
 from tests.unit.remedies_local import LocalHands, asked, means
 from tests.unit.test_remedies_settle import write
-from virtvet.remedies.settle import Means, Mode, settle
+from virtvet.remedies.modes import Mode
+from virtvet.remedies.settle import Means, settle
 
 class DyingHands(LocalHands):
     def run(self, machine, argv, stdin=b""):

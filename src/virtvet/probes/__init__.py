@@ -1,0 +1,1 @@
+"""What answers mean: pure functions from a snapshot to readings, one module per concern."""

@@ -34,5 +34,3 @@ def guest_answers(snapshot: Snapshot, guest: str) -> Reading:
     """Whether a shell inside the guest answered."""
     inside = snapshot.guest(guest)
     return Reading(True, "the collector in the guest", inside.read(UPTIME).decode("ascii", "replace").strip())
-
-

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as data
 
+from virtvet.remedies.modes import Risk
 from virtvet.remedies.operations import Operation
 
 if TYPE_CHECKING:
@@ -21,20 +21,6 @@ if TYPE_CHECKING:
 
 class CannotMend(Exception):
     """The remedy knows no safe way from what was seen to what is wanted; the text says why. Nothing was touched."""
-
-
-class Risk(StrEnum):
-    """What a change costs those who use the machine, from least to most."""
-
-    LIVE = "live"
-    GUEST_RESTART = "guest-restart"
-    DAEMON_RESTART = "daemon-restart"
-    REBOOT = "reboot"
-
-    def within(self, allowed: Risk) -> bool:
-        """Whether someone who allowed `allowed` allowed this."""
-        order = list(Risk)
-        return order.index(self) <= order.index(allowed)
 
 
 @data(frozen=True)

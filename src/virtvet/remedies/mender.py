@@ -9,20 +9,14 @@ from typing import TYPE_CHECKING
 from virtvet.check import Case, Check
 from virtvet.judge import Observed
 from virtvet.remedies import reach
-from virtvet.remedies.change import Risk
 from virtvet.remedies.journal import NAME, Header, Journal
-from virtvet.remedies.settle import Asked, Means, Mending, Mode, settle
+from virtvet.remedies.modes import NO, Mode, Risk
+from virtvet.remedies.settle import Asked, Means, Mending, settle
 from virtvet.reporting import run as report
 from virtvet.snapshot.model import Snapshot
 
 if TYPE_CHECKING:
     from virtvet.session import Session
-
-NO = "no"
-MODES = (NO, *map(str, Mode))
-"""`--fix`."""
-RISKS = tuple(map(str, Risk))
-"""`--fix-risk`."""
 
 
 @dataclass

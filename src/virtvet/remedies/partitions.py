@@ -13,7 +13,8 @@ from virtvet.check import Case
 from virtvet.expect import ranges
 from virtvet.probes import cgroup, partitions
 from virtvet.probes.cgroup import Group, Hierarchy
-from virtvet.remedies.change import CannotMend, Change, Remedy, Risk, Step
+from virtvet.remedies.change import CannotMend, Change, Remedy, Step
+from virtvet.remedies.modes import Risk
 from virtvet.remedies.operations import Given, Run
 from virtvet.snapshot.model import Snapshot
 from virtvet.target import HostTarget

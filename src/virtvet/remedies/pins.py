@@ -14,7 +14,8 @@ from virtvet.expect import ranges
 from virtvet.probes import cgroup, domain_xml, pins, threads
 from virtvet.probes.cgroup import GuestGroups
 from virtvet.probes.threads import Thread
-from virtvet.remedies.change import CannotMend, Change, Remedy, Risk, Step
+from virtvet.remedies.change import CannotMend, Change, Remedy, Step
+from virtvet.remedies.modes import Risk
 from virtvet.remedies.operations import Given, Operation, Pin, Run, Unpin
 from virtvet.snapshot.model import Snapshot
 from virtvet.target import HostTarget

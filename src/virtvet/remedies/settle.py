@@ -12,19 +12,12 @@ from typing import Any
 from virtvet.check import Case, Check
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.judge import Observed, Outcome, judge
-from virtvet.remedies.change import CannotMend, Change, Risk
+from virtvet.remedies.change import CannotMend, Change
 from virtvet.remedies.journal import Entry, Journal, State
+from virtvet.remedies.modes import Mode, Risk
 from virtvet.remedies.operations import Hands, OperationFailed
 from virtvet.snapshot.model import Snapshot
 from virtvet.target import HostTarget
-
-
-class Mode(StrEnum):
-    """`--fix`: say exactly what would be done; mend, verify and take back; mend, verify and keep."""
-
-    PLAN = "plan"
-    TRY = "try"
-    KEEP = "keep"
 
 
 class Result(StrEnum):

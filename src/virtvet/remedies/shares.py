@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from virtvet.check import Case
 from virtvet.probes import kernel, mounts, v9fs
 from virtvet.profile.shares import Mount, Share
-from virtvet.remedies.change import CannotMend, Change, Remedy, Risk, Step
+from virtvet.remedies.change import CannotMend, Change, Remedy, Step
+from virtvet.remedies.modes import Risk
 from virtvet.remedies.operations import EditLine, Given, Run, WriteFile
 from virtvet.snapshot.model import Snapshot
 from virtvet.snapshot.sources import Stat

@@ -1,0 +1,45 @@
+"""Machines and guests that do not answer: errors or clear failures within the deadline, once, and never passes."""
+
+from __future__ import annotations
+
+from tests.lab.faults import Fault
+
+PLAIN1_TAP = "$(virsh -q domiflist plain1 | awk '{print $1}')"
+WEB1_TAP = PLAIN1_TAP.replace("plain1", "web1")
+
+FAULTS = [
+    Fault("a guest is shut off", "hv1", "virsh destroy plain1", "virsh start plain1", {"GUEST-STATE-1 plain1": "live"}),
+    Fault("a guest is paused", "hv1", "virsh suspend plain1", "virsh resume plain1", {"GUEST-STATE-1 plain1": "live"}),
+    Fault(
+        "a guest cannot be reached",
+        "hv1",
+        f"ip link set {WEB1_TAP} down",
+        f"ip link set {WEB1_TAP} up",
+        {"GUEST-REACH-1 web1": "error"},
+        deadline=8,
+    ),
+    Fault(
+        "the host has another host key",
+        "hv1",
+        "cd /etc/ssh; cp -p ssh_host_ed25519_key /run/key.kept; rm ssh_host_ed25519_key; "
+        "ssh-keygen -q -t ed25519 -N '' -f ssh_host_ed25519_key; kill -HUP $(cat /run/sshd.pid); sleep 0.5",
+        "cd /etc/ssh; cat /run/key.kept >ssh_host_ed25519_key; rm /run/key.kept; "
+        "ssh-keygen -y -f ssh_host_ed25519_key >ssh_host_ed25519_key.pub; kill -HUP $(cat /run/sshd.pid); sleep 0.5",
+        {"HOST-REACH-1": "error"},
+    ),
+    Fault(
+        "sshd accepts, then hangs",
+        "hv1",
+        "kill -STOP $(cat /run/sshd.pid)",
+        "kill -CONT $(cat /run/sshd.pid)",
+        {"HOST-REACH-1": "error"},
+        deadline=5,
+    ),
+    Fault(
+        "libvirtd has ended",
+        "hv1",
+        "kill $(cat /run/libvirtd.pid); while kill -0 $(cat /run/libvirtd.pid) 2>/dev/null; do sleep 0.1; done",
+        ". /etc/default/libvirtd; libvirtd -d $LIBVIRTD_ARGS; until virsh uri; do sleep 0.1; done",
+        {"HOST-REACH-2": "error", "LISTEN-TLS-1": "actual", "LISTEN-OWNER-1": "actual"},
+    ),
+]
