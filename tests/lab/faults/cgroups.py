@@ -234,7 +234,7 @@ PARTITIONS = (
         "the group above a partition is tighter",
         "memory/machine/memory.limit_in_bytes",
         -1,
-        1536 * MIB,
+        2000 * MIB,
         f"PART-LIMIT-1 /{PARTITION} memory",
     ),
 )
