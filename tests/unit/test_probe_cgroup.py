@@ -237,3 +237,14 @@ def test_v2_must_be_told_that_a_controller_works_in_a_group() -> None:
     assert cgroup.controls(snapshot, group, "devices")
     assert not cgroup.controls(snapshot, group, "cpuset")
     assert not cgroup.controls(snapshot, group, "blkio")
+
+
+def test_a_group_that_lists_no_controllers_file_is_an_error() -> None:
+    prod = "/sys/fs/cgroup/machine.slice/machine-prod.slice/cgroup.controllers"
+    group = Group(Hierarchy(2, "/sys/fs/cgroup", "/"), "/machine.slice/machine-prod.slice")
+    with pytest.raises(CannotLook, match="does not exist"):
+        cgroup.controls(look(V2, {prod: None}), group, "memory")
+
+
+def test_a_mount_line_that_is_cut_off_is_left_out() -> None:
+    assert cgroup.parse_mounts(b"24 29 - cgroup cgroup rw,cpu\n - cgroup2\n") == ()

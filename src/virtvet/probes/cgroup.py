@@ -19,7 +19,7 @@ from virtvet.check import Reading
 from virtvet.errors import CannotLook
 from virtvet.probes import threads
 from virtvet.probes.threads import Thread
-from virtvet.snapshot.model import Snapshot, text_of
+from virtvet.snapshot.model import Absent, Snapshot, text_of
 from virtvet.snapshot.sources import Command, File, Tree
 from virtvet.units import Share, parse_cpuset
 
@@ -174,7 +174,7 @@ def parse_mounts(mountinfo: bytes) -> tuple[tuple[tuple[str, ...], Hierarchy], .
     for line in mountinfo.decode("utf-8", "surrogateescape").splitlines():
         mount, _, filesystem = line.partition(" - ")
         kind, _, options = filesystem.partition(" ")
-        if kind in ("cgroup", "cgroup2"):
+        if kind in ("cgroup", "cgroup2") and mount.count(" ") >= 4:
             root, mountpoint = (_unescape(word) for word in mount.split(" ")[3:5])
             found = Hierarchy(1 if kind == "cgroup" else 2, mountpoint, root)
             visible[mountpoint] = (tuple(options.rpartition(" ")[2].split(",")), found)
@@ -238,7 +238,8 @@ def controls(snapshot: Snapshot, group: Group, controller: str) -> bool:
     if group.hierarchy.version == 1 or not exists(snapshot, group):
         return exists(snapshot, group)
     path = f"{group.directory}/cgroup.controllers"
-    return controller in (*parse_controllers(text_of(path, snapshot.read(FILES)[path]).encode()), *_ALWAYS_V2)
+    listed = text_of(path, snapshot.read(FILES).get(path, Absent()))
+    return controller in (*parse_controllers(listed.encode()), *_ALWAYS_V2)
 
 
 # --- what their files say
