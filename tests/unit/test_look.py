@@ -140,7 +140,7 @@ def test_a_guest_that_does_not_answer_is_the_guests_matter(access: HostAccess) -
 @needs_sshd
 def test_a_guests_address_may_come_from_libvirt(access: HostAccess) -> None:
     lease = replace(access, guests={"*": GuestAccess(ssh=GuestSsh(address="lease", port=free_port()))})
-    snapshot = one(plan(lease, UPTIME, Libvirt(), inside=frozenset({UPTIME})), deadline=1)
+    snapshot = one(plan(lease, UPTIME, Libvirt(), inside=frozenset({UPTIME})), deadline=1.5)
     [address] = snapshot.domain("test").addresses
     assert f"{address} port" in str(snapshot.guest("test").unreachable)
 
@@ -160,7 +160,7 @@ def test_hosts_that_hang_end_at_their_deadline_side_by_side() -> None:
         hosts = [HostAccess(f"hv{i}", ssh, silent, (f"hv{i}",), None, {}) for i in range(6)]
         sources = (UPTIME, Libvirt(), TlsLibvirt(), Handshake("none", port=ssh.port))
         seen = look([plan(host, *sources) for host in hosts], lambda host, what: None, 0.5)
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 2.5
     reason = f"127.0.0.1 port {ssh.port} accepted the connection, but did not log us in within 0.5 s"
     assert [snapshot.unreachable for snapshot in seen.values()] == [reason] * 6
     assert list(seen) == [host.name for host in hosts]
@@ -173,7 +173,7 @@ def test_a_libvirt_that_hangs_costs_only_its_own_answer(access: HostAccess) -> N
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         silent = replace(access, libvirt=LibvirtAccess(uri=f"qemu+tcp://127.0.0.1:{port}/system"))
-        snapshot = one(plan(silent, UPTIME, Libvirt(), inside=frozenset({UPTIME})), deadline=0.6)
-    assert time.monotonic() - begun < 1.5
-    assert snapshot.answers[Libvirt()] == Failed("did not finish within 0.6 s")
+        snapshot = one(plan(silent, UPTIME, Libvirt(), inside=frozenset({UPTIME})), deadline=1.5)
+    assert time.monotonic() - begun < 5
+    assert snapshot.answers[Libvirt()] == Failed("did not finish within 1.5 s")
     assert snapshot.read(UPTIME)

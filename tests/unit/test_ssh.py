@@ -85,8 +85,8 @@ def test_a_connection_that_was_lost_is_made_again(account: Account) -> None:
 def test_what_hangs_ends_on_both_sides(ssh: Ssh, tmp_path: Path) -> None:
     begun = time.monotonic()
     with pytest.raises(Unreachable, match="did not finish within"):
-        ssh.run(["sh", "-c", f"echo $$ >{tmp_path}/pid; exec sleep 50"], b"", Deadline(0.3))
-    assert time.monotonic() - begun < 1
+        ssh.run(["sh", "-c", f"echo $$ >{tmp_path}/pid; exec sleep 50"], b"", Deadline(1))
+    assert time.monotonic() - begun < 3
     pid = (tmp_path / "pid").read_text().strip()
     for _ in range(150):
         if not Path(f"/proc/{pid}").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes():
@@ -177,7 +177,7 @@ def test_a_server_that_accepts_and_then_hangs(account: Account, banner: bytes) -
         port, begun = server.getsockname()[1], time.monotonic()
         reason = connected(account.but(port=port), seconds=0.3)
     assert reason == f"127.0.0.1 port {port} accepted the connection, but did not log us in within 0.3 s"
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 3
 
 
 def test_a_server_that_is_no_sshd(account: Account) -> None:

@@ -129,9 +129,9 @@ def test_a_port_that_hangs_up() -> None:
 
 def test_a_port_that_says_nothing() -> None:
     begun = time.monotonic()
-    with serving(lambda client: time.sleep(2)) as port:
+    with serving(lambda client: time.sleep(9)) as port:
         assert ask(port, "none", seconds=0.2) == Failed(f"127.0.0.1 port {port} did not answer within 0.2 s")
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 3
 
 
 def test_tls_without_libvirts_word_is_no_acceptance(pki: Path) -> None:

@@ -47,7 +47,7 @@ def test_what_hangs_is_killed_at_the_deadline(script: str, tmp_path: Path) -> No
     begun = time.monotonic()
     with pytest.raises(Unreachable, match="did not finish within"):
         run("sh", "-c", f"echo $$ >{tmp_path}/pid; {script}", seconds=0.2)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 3
     assert not alive((tmp_path / "pid").read_text().strip())
 
 
@@ -90,8 +90,8 @@ def busybox(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def guard(path: str, command: str) -> subprocess.Popen[bytes]:
-    argv = guarded(["sh", "-c", f"cat; {command}"], Deadline(1))
+def guard(path: str, command: str, seconds: float) -> subprocess.Popen[bytes]:
+    argv = guarded(["sh", "-c", f"cat; {command}"], Deadline(seconds))
     pipe = subprocess.PIPE
     process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, env={"PATH": path})
     assert process.stdin
@@ -105,13 +105,13 @@ def guard(path: str, command: str) -> subprocess.Popen[bytes]:
 def test_the_guard_ends_with_the_commands_own_code(command: str, code: int, busybox: str) -> None:
     begun = time.monotonic()
     for path in (os.environ["PATH"], busybox):
-        process = guard(path, command)
+        process = guard(path, command, 9)
         assert process.communicate(timeout=4)[0] == b"in "
         assert process.returncode == code
-    assert time.monotonic() - begun < 0.5
+    assert time.monotonic() - begun < 3
 
 
 def test_the_guard_ends_what_hangs(busybox: str) -> None:
-    processes = [guard(path, "exec sleep 9") for path in (os.environ["PATH"], busybox)]
-    assert [process.communicate(timeout=3)[0] for process in processes] == [b"in ", b"in "]
+    processes = [guard(path, "exec sleep 9", 1) for path in (os.environ["PATH"], busybox)]
+    assert [process.communicate(timeout=5)[0] for process in processes] == [b"in ", b"in "]
     assert [process.returncode for process in processes] == [124, 137]
