@@ -8,7 +8,7 @@ bytes travel on a channel to virt-ssh-helper (libvirt src/remote/remote_ssh_help
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from contextlib import suppress
 from functools import partial
@@ -97,46 +97,35 @@ class LibvirtLink:
     def look(self, deadline: Deadline) -> LibvirtAnswer:
         """Identity, capabilities and every domain. Raises Unreachable."""
         connection = self.open(deadline)
-        state, persistent = libvirt.VIR_DOMAIN_STATS_STATE, libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT
         try:
-            stats, kept, hostname, version, qemu, capabilities = self._side_by_side(
-                [
-                    lambda: connection.getAllDomainStats(state),
-                    lambda: connection.listAllDomains(persistent),
-                    connection.getHostname,
-                    connection.getLibVersion,
-                    connection.getVersion,
-                    connection.getCapabilities,
-                ]
-            )
-            states = {domain: STATES.get(facts["state.state"], "unknown") for domain, facts in stats}
-            domains = self._domains(states, {domain.UUIDString() for domain in kept})
+            return self._answer(connection)
         except libvirt.libvirtError as error:
             raise Unreachable(self.access.name, _words(error)) from None
-        return LibvirtAnswer(self.uri, hostname, version, qemu, capabilities, domains)
 
-    def _domains(self, states: Mapping[Any, str], kept: Collection[str]) -> dict[str, Domain]:
-        """Both documents of every domain, without VIR_DOMAIN_XML_SECURE: no passwords. Those that went are left out."""
-        live = [domain for domain, state in states.items() if state != "shut off"]
-        stored = [domain for domain in states if domain.UUIDString() in kept]
-        inactive = libvirt.VIR_DOMAIN_XML_INACTIVE
-        texts = self._side_by_side(
-            [partial(_xml, domain, 0) for domain in live] + [partial(_xml, domain, inactive) for domain in stored]
+    def _answer(self, connection: Any) -> LibvirtAnswer:
+        """Two rounds: which domains there are; then what they are, together with what nothing else waits for.
+
+        Without VIR_DOMAIN_XML_SECURE no password is in the XML.
+        """
+        stats, kept, hostname, capabilities = self._side_by_side(
+            [
+                partial(connection.getAllDomainStats, libvirt.VIR_DOMAIN_STATS_STATE),
+                partial(connection.listAllDomains, libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT),
+                connection.getHostname,
+                connection.getCapabilities,
+            ]
         )
-        live_xml = dict(zip(live, texts[: len(live)], strict=True))
-        config_xml = dict(zip(stored, texts[len(live) :], strict=True))
-        return {
-            domain.name(): Domain(
-                domain.name(),
-                domain.UUIDString(),
-                state,
-                domain in config_xml,
-                live_xml.get(domain),
-                config_xml.get(domain),
-            )
-            for domain, state in states.items()
-            if (live_xml | config_xml).get(domain)
-        }
+        states = {domain: STATES.get(facts["state.state"], "unknown") for domain, facts in stats}
+        persistent = {domain.UUIDString() for domain in kept}
+        live = [domain for domain, state in states.items() if state != "shut off"]
+        stored = [domain for domain in states if domain.UUIDString() in persistent]
+        xml = [partial(_xml, domain, 0) for domain in live]
+        xml += [partial(_xml, domain, libvirt.VIR_DOMAIN_XML_INACTIVE) for domain in stored]
+        *texts, version, qemu = self._side_by_side([*xml, connection.getLibVersion, connection.getVersion])
+        live_xml, config_xml = dict(zip(live, texts, strict=False)), dict(zip(stored, texts[len(live) :], strict=True))
+        domains = [_domain(one, state, live_xml.get(one), config_xml.get(one)) for one, state in states.items()]
+        found = {one.name: one for one in domains if one.live_xml or one.config_xml}
+        return LibvirtAnswer(self.uri, hostname, version, qemu, capabilities, found)
 
     def addresses(self, guest: str, source: str, deadline: Deadline) -> tuple[str, ...]:
         """A running guest's IP addresses, by "lease" or "arp" (virDomainInterfaceAddresses). Raises Unreachable."""
@@ -169,6 +158,11 @@ class LibvirtLink:
 
     def _side_by_side(self, calls: Sequence[Callable[[], Any]]) -> list[Any]:
         return [future.result() for future in side_by_side([partial(self._call, call) for call in calls], AT_ONCE)]
+
+
+def _domain(domain: Any, state: str, live_xml: str | None, config_xml: str | None) -> Domain:
+    """A domain without any XML went away meanwhile; one that has an inactive XML is persistent."""
+    return Domain(domain.name(), domain.UUIDString(), state, config_xml is not None, live_xml, config_xml)
 
 
 def _xml(domain: Any, flags: int) -> str | None:
