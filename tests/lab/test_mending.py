@@ -21,11 +21,15 @@ from tests.lab.conftest import PROFILE, TOP, Ended, Virtvet
 MENDING = "/sys/fs/cgroup/*/machine/mending.partition"
 CPUSET = "/sys/fs/cgroup/cpuset/machine"
 VCPU0 = "/sys/fs/cgroup/cpuset/machine/openstack.partition/*-web1.*/vcpu0"
-PINS = f"cat {VCPU0}/cpuset.cpus; virsh dumpxml web1; virsh dumpxml --inactive web1; " + (
-    "cd /proc/$(cat /run/libvirt/qemu/web1.pid)/task; grep -h Cpus_allowed_list */status | sort | uniq -c"
-)
+PINS = (
+    f"cat {VCPU0}/cpuset.cpus; virsh dumpxml web1; virsh dumpxml --inactive web1; "
+    "for t in /proc/$(cat /run/libvirt/qemu/web1.pid)/task/*; do "
+    "grep -Eh '^(CPU|IO iothread|qemu)' $t/comm && grep Cpus_allowed_list $t/status; done"
+)  # QEMU's workers come and go
 REPIN = "virsh -q vcpupin web1 0 0 --live --config; virsh -q vcpupin web1 1 0-1 --live --config"
-LINE = "hostshare /mnt/share 9p trans=virtio,version=9p2000.L,posixacl,cache=loose 0 0"
+OPTIONS = "trans=virtio,version=9p2000.L,posixacl,cache=loose"
+LINE = f"hostshare /mnt/share 9p {OPTIONS} 0 0"
+MENDED = f"hostshare /mnt/share 9p {OPTIONS},rw 0 0"
 SHARE = "cat /proc/mounts /etc/fstab; ls -ld /mnt /mnt/share; ls /etc"
 REMOUNT = (
     f"mkdir -p /mnt/share; echo '{LINE}' > /etc/fstab; grep -q ' /mnt/share 9p ' /proc/mounts || mount /mnt/share; "
@@ -122,10 +126,10 @@ FAULTS = (
         plan=(
             "mount the share hostshare at /mnt/share in db1 (risk: live)",
             "  hv1/db1$ mkdir /mnt/share",
-            "  hv1/db1$ mount -t 9p -o trans=virtio,version=9p2000.L,posixacl=… hostshare /mnt/share",
+            f"  hv1/db1$ mount -t 9p -o {OPTIONS},rw hostshare /mnt/share",
             "  --- hv1/db1:/etc/fstab",
             "  +++ hv1/db1:/etc/fstab",
-            f"  +{LINE}",
+            f"  +{MENDED}",
         ),
     ),
     Fault(
@@ -141,7 +145,7 @@ FAULTS = (
             "  --- hv1/web1:/etc/fstab",
             "  +++ hv1/web1:/etc/fstab",
             f"  -{LINE.replace('loose', 'mmap')}",
-            f"  +{LINE}",
+            f"  +{MENDED}",
         ),
     ),
 )
