@@ -16,11 +16,11 @@ def _mounted_with(options: str) -> str:
 
 def _stored(edit: str) -> str:
     """Change the stored domain XML of web1 alone, by sed."""
-    kept = "virsh dumpxml --inactive web1 >/run/web1.was; cp /run/web1.was /run/web1.xml"
-    return f"{kept}; {edit}; virsh define /run/web1.xml"
+    kept = "virsh dumpxml --inactive web1 >/run/share.was; cp /run/share.was /run/share.xml"
+    return f"{kept}; {edit}; virsh define /run/share.xml"
 
 
-STORED_BACK = "virsh define /run/web1.was; rm /run/web1.xml /run/web1.was"
+STORED_BACK = "virsh define /run/share.was; rm /run/share.xml /run/share.was"
 
 FAULTS = (
     Fault(
@@ -150,35 +150,35 @@ FAULTS = (
     Fault(
         name="the next start shares another directory",
         on="hv1",
-        breaks=_stored("sed -i \"s|<source dir='/srv/share'/>|<source dir='/srv'/>|\" /run/web1.xml"),
+        breaks=_stored("sed -i \"s|<source dir='/srv/share'/>|<source dir='/srv'/>|\" /run/share.xml"),
         restores=STORED_BACK,
         departs={"SHARE-DEV-1 web1/hostshare": "config"},
     ),
     Fault(
         name="the next start has no share",
         on="hv1",
-        breaks=_stored("sed -i '/<filesystem/,/<.filesystem/d' /run/web1.xml"),
+        breaks=_stored("sed -i '/<filesystem/,/<.filesystem/d' /run/share.xml"),
         restores=STORED_BACK,
         departs={"SHARE-DEV-1 web1/hostshare": "config"},
     ),
     Fault(
         name="the next start offers the share by another tag",
         on="hv1",
-        breaks=_stored("sed -i \"s|<target dir='hostshare'/>|<target dir='othershare'/>|\" /run/web1.xml"),
+        breaks=_stored("sed -i \"s|<target dir='hostshare'/>|<target dir='othershare'/>|\" /run/share.xml"),
         restores=STORED_BACK,
         departs={"SHARE-DEV-1 web1/hostshare": "config"},
     ),
     Fault(
         name="the next start has another accessmode",
         on="hv1",
-        breaks=_stored("sed -i \"s|accessmode='passthrough'|accessmode='mapped'|\" /run/web1.xml"),
+        breaks=_stored("sed -i \"s|accessmode='passthrough'|accessmode='mapped'|\" /run/share.xml"),
         restores=STORED_BACK,
         departs={"SHARE-DEV-3 web1/hostshare": "config"},
     ),
     Fault(
         name="the next start shares read-only",
         on="hv1",
-        breaks=_stored("sed -i \"s|<target dir='hostshare'/>|&<readonly/>|\" /run/web1.xml"),
+        breaks=_stored("sed -i \"s|<target dir='hostshare'/>|&<readonly/>|\" /run/share.xml"),
         restores=STORED_BACK,
         departs={"SHARE-DEV-4 web1/hostshare": "config"},
     ),
