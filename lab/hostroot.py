@@ -6,6 +6,7 @@ them over the machine's. What is changed in them from outside is changed for the
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -118,6 +119,9 @@ def _pki(host: HostSpec, etc: Path, authority: keys.Authority) -> None:
 
 
 def _users(etc: Path, authorized_key: str) -> None:
+    # not the machine's /root: what its .bashrc starts (pyenv: 0.1 s) would start with every command
+    passwd = etc / "passwd"
+    _replace(passwd, re.sub(r"(?m)^(root:.*):[^:]*:[^:]*$", r"\1:/srv/home/root:/bin/sh", passwd.read_text()))
     for name, uid in USERS.items():
         _append(etc / "passwd", f"{name}:x:{uid}:{uid}::/srv/home/{name}:/bin/sh\n")
         _append(etc / "group", f"{name}:x:{uid}:\n")
@@ -142,8 +146,8 @@ def _sshd(etc: Path) -> str:
 
 
 def _homes(folder: Path) -> None:
-    """Homes of the unprivileged users, below the host's own /srv."""
-    for name, uid in USERS.items():
+    """Homes below the host's own /srv."""
+    for name, uid in {"root": 0, **USERS}.items():
         home = folder / "srv/home" / name
         home.mkdir(parents=True)
         os.chown(home, uid, uid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -73,14 +74,14 @@ def unknown_key(host: dict[str, Any]) -> None:
 
 
 def wrong_user(host: dict[str, Any]) -> None:
-    host["ssh"]["user"] = "nobody"
+    host["ssh"]["user"] = "nosuch"
 
 
 def closed_port(host: dict[str, Any]) -> None:
     host["ssh"]["port"] = 1
 
 
-LOST = [(unknown_key, "host key"), (wrong_user, "nobody"), (closed_port, "refused")]
+LOST = [(unknown_key, "host key"), (wrong_user, "refused nosuch's key"), (closed_port, "refused")]
 
 
 @pytest.mark.parametrize(("edit", "words"), LOST, ids=[edit.__name__ for edit, _words in LOST])
@@ -149,20 +150,10 @@ def test_ansible_inventory(lab: Lab, tmp_path: Path) -> None:
         f"[hypervisors]\nhv1 ansible_host=10.77.0.1 ansible_user=root ansible_ssh_private_key_file={lab.key}\n"
     )
     spec = f"ansible://hypervisors?ansible_inventory={hosts}&known_hosts={lab.known_hosts}"
-    command = [
-        sys.executable,
-        "-m",
-        "virtvet",
-        "check",
-        str(PROFILE),
-        "-H",
-        spec,
-        "--area",
-        "cpu",
-        "--reports",
-        str(tmp_path),
-    ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    asked = ["check", str(PROFILE), "-H", spec, "--area=cpu", f"--reports={tmp_path}"]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "virtvet", *asked]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

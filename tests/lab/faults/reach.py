@@ -40,6 +40,13 @@ FAULTS = [
         "hv1",
         "kill $(cat /run/libvirtd.pid); while kill -0 $(cat /run/libvirtd.pid) 2>/dev/null; do sleep 0.1; done",
         ". /etc/default/libvirtd; libvirtd -d $LIBVIRTD_ARGS; until virsh uri; do sleep 0.1; done",
-        {"HOST-REACH-2": "error", "LISTEN-TLS-1": "actual", "LISTEN-OWNER-1": "actual"},
+        {
+            "HOST-REACH-2": "error",
+            "DAEMON-START-1": "live",
+            "DAEMON-SOCK-1": "actual",
+            "LISTEN-TLS-1": "actual",
+            "TLS-SHAKE-1": "actual",
+            "TLS-HOST-1": "actual",
+        },
     ),
 ]
