@@ -18,7 +18,7 @@ from virtvet.judge import Observed, Outcome, judge
 from virtvet.progress import LookProgress
 from virtvet.record import Recorder
 from virtvet.remedies.mender import Mender
-from virtvet.remedies.modes import MODES, RISKS
+from virtvet.remedies.modes import MODES, NO, RISKS, Mode
 from virtvet.session import Selection, Session, profiles_of
 from virtvet.snapshot.connections import Connections
 from virtvet.snapshot.model import Snapshot
@@ -102,6 +102,8 @@ def _prepare(config: pytest.Config, checks: tuple[Check, ...]) -> Run:
     chosen = tuple(check for check in checks if selection.takes(check))
     profiles = profiles_of(inventory, option("profile"))
     session = Session(inventory, profiles, chosen, selection, Connections(deadline=option("deadline")))
+    if option("from_file") and option("fix") not in (NO, Mode.PLAN):
+        raise pytest.UsageError("a recorded snapshot can be mended in a plan only: --from goes with --fix=plan")
     if option("from_file"):
         session.replay(Path(option("from_file")))
     recorder = Recorder(session, Path(option("reports") or config.invocation_params.dir / "reports"), option("profile"))

@@ -266,8 +266,11 @@ def hv1() -> Iterator[Result]:
     yield limit("db1", 4194304, 4294967296)
     mended = Mending(
         mode="try",
-        changes=("mount -t 9p -o trans=virtio,version=9p2000.L,cache=none data /srv/data",),
-        outcome="verified, then undone",
+        changes=(
+            "mount the share data at /srv/data in web1 (risk: live)",
+            "  hv1/web1$ mount -t 9p -o trans=virtio,version=9p2000.L,cache=none data /srv/data",
+        ),
+        outcome="tried",
     )
     case = Case("web1/data", "9p2000.L, cache=none", guest="web1", words={"tag": "data", "target": "/srv/data"})
     yield result(

@@ -30,6 +30,27 @@ def test_one_reason_is_told_once() -> None:
     assert "(and 1 more)" in text
 
 
+def test_what_was_mended_is_told_exactly() -> None:
+    text = printed(sample())
+    assert (
+        "⚒ tried · SHARE-MOUNT-1 hv1/web1/data\n"
+        "  mount the share data at /srv/data in web1 (risk: live)\n"
+        "    hv1/web1$ mount -t 9p -o trans=virtio,version=9p2000.L,cache=none data /srv/data\n"
+    ) in text
+    assert "virtvet undo" not in text
+
+
+def test_what_was_left_can_be_undone() -> None:
+    run = sample()
+    results = [
+        one.model_copy(update={"mending": one.mending.model_copy(update={"outcome": "kept"})}) if one.mending else one
+        for one in run.results
+    ]
+    assert f"  virtvet undo {run.id}   # takes back what was left\n" in printed(
+        run.model_copy(update={"results": results})
+    )
+
+
 def test_why_something_was_skipped_or_waived_is_told() -> None:
     text = printed(sample())
     assert "– 1 skipped: guest: guest is shut off" in text

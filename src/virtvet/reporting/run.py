@@ -84,8 +84,14 @@ class Mending(Record):
 
     mode: Literal["plan", "try", "keep"]
     changes: tuple[Line, ...]
-    """Each change as people read it."""
+    """The exact plan, line by line: titles, commands, diffs."""
     outcome: Line
+    """planned, refused, tried, kept, undone or stuck; then, after a colon, why."""
+
+    @property
+    def left(self) -> bool:
+        """Something stayed on a machine, and `virtvet undo` takes it back."""
+        return self.outcome.partition(":")[0] in ("kept", "stuck")
 
 
 class Result(Record):

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from virtvet.judge import Outcome
-from virtvet.reporting.run import LABEL, SYMBOL, WORST_FIRST, Result, Run, Summary
+from virtvet.reporting.run import LABEL, SYMBOL, WORST_FIRST, Mending, Result, Run, Summary
 
 COLOUR: Mapping[Outcome, str] = {
     Outcome.FAILED: "red",
@@ -32,8 +33,10 @@ Troubles = dict[tuple[str, ...], list[Result]]
 
 
 def summary(run: Run, console: Console, paths: Iterable[Path]) -> None:
-    """Print what needs doing, why anything was skipped, the counts a host, and where the reports are."""
+    """What needs doing, what was mended, why anything was skipped, the counts a host, and where the reports are."""
+    paths = tuple(paths)
     _troubles(run, console)
+    _mendings(run, console, str(paths[0].parent) if paths else run.id)
     _unjudged(run, console)
     console.print(_table(run))
     console.print(_verdict(run))
@@ -67,6 +70,29 @@ def _trouble(console: Console, result: Result, more: int) -> None:
     _line(console, head)
     _line(console, Text(f"  {result.message}"))
     _line(console, Text(f"  {result.hint}\n" if result.hint else "", "cyan"))
+
+
+def _mendings(run: Run, console: Console, where: str) -> None:
+    """Exactly what was done or would be done, once for all the cases that it mends."""
+    grouped: dict[Mending, list[Result]] = {}
+    for result in run.results:
+        if result.mending:
+            grouped.setdefault(result.mending, []).append(result)
+    for mending, results in grouped.items():
+        _mending(console, mending, results)
+    if any(mending.left for mending in grouped):
+        _line(
+            console,
+            Text.assemble(("  virtvet undo ", "cyan"), (quote(where), "cyan"), "   # takes back what was left\n"),
+        )
+
+
+def _mending(console: Console, mending: Mending, results: Iterable[Result]) -> None:
+    head = Text(f"⚒ {mending.outcome}", "bold blue")
+    for result in results:
+        head.append(f" · {result.control} {result.where}", "not bold default")
+    for line in (head, *(Text(f"  {line}") for line in mending.changes), Text()):
+        _line(console, line)
 
 
 def _unjudged(run: Run, console: Console) -> None:
