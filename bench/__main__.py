@@ -28,7 +28,8 @@ FLOOR_RUNS = 5
 
 @dataclass(frozen=True)
 class Row:
-    """One delay's measurements, seconds; `look` is from the first connection to the last verdict."""
+    """One delay's measurements, seconds: `look` is from the first connection to the last verdict, `answered` until
+    everything was read."""
 
     delay_ms: int
     facts: int
@@ -37,6 +38,7 @@ class Row:
     testinfra_look_s: float
     testinfra_total_s: float
     floor_s: float
+    virtvet_answered_s: float
     virtvet_channels: int
     testinfra_channels: int
     virtvet_channels_10x: int
@@ -47,6 +49,7 @@ class Suite:
     """One finished pytest run."""
 
     look: float
+    answered: float
     total: float
     channels: int
 
@@ -86,6 +89,7 @@ def _row(lab: Lab, delay_ms: int, count: int) -> Row:
         round(theirs.look, 3),
         round(theirs.total, 3),
         round(least, 3),
+        round(median(one.answered for one in ours), 3),
         ours[0].channels,
         theirs.channels,
         tenfold.channels,
@@ -114,7 +118,8 @@ def _inventory(lab: Lab, ports: dict[str, int]) -> tuple[Path, str]:
 def _virtvet(inventory: Path, repeat: int) -> Suite:
     snapshot = ("--save-snapshot", BUILD / "snapshot.json")
     asked = ("--profile", TOP / "bench" / "profile.yaml", "--inventory", inventory, "--reports", BUILD / "reports")
-    return _pytest("bench/test_virtvet.py", *asked, *snapshot, repeat=repeat)
+    settings = ("-c", TOP / "src" / "virtvet" / "checks.ini", f"--rootdir={TOP}")  # as `virtvet check` does
+    return _pytest("bench/test_virtvet.py", *asked, *snapshot, *settings, repeat=repeat)
 
 
 def _testinfra(lab: Lab, port: int) -> Suite:
@@ -134,7 +139,7 @@ def _pytest(*arguments: str | Path, repeat: int = 1) -> Suite:
     seen = json.loads(result.read_text())
     if done.returncode or seen["passed"] != facts.COUNT * repeat:
         raise SystemExit(f"bench: {arguments[0]} did not pass:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
-    return Suite(seen["look_s"], total, seen["channels"])
+    return Suite(seen["look_s"], seen["answered_s"], total, seen["channels"])
 
 
 def _size() -> int:
@@ -142,7 +147,7 @@ def _size() -> int:
 
 
 def _print(rows: list[Row]) -> None:
-    names = ("round trip", "facts", "virtvet look", "testinfra look", "faster", "floor", "look/floor")
+    names = ("round trip", "facts", "virtvet look", "testinfra look", "faster", "floor", "look/floor", "answered")
     table = Table(*names, "virtvet whole", "testinfra whole", "faster", "channels", "at 10x the facts", title="seconds")
     for row in rows:
         table.add_row(
@@ -153,6 +158,7 @@ def _print(rows: list[Row]) -> None:
             f"{row.testinfra_look_s / row.virtvet_look_s:.0f}x",
             f"{row.floor_s:.2f}",
             f"{row.virtvet_look_s / row.floor_s:.1f}",
+            f"{row.virtvet_answered_s:.2f}",
             f"{row.virtvet_total_s:.2f}",
             f"{row.testinfra_total_s:.2f}",
             f"{row.testinfra_total_s / row.virtvet_total_s:.0f}x",

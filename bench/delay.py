@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 CHUNK = 1 << 16
 
@@ -47,6 +50,15 @@ async def _serve(target: tuple[str, int], seconds: float) -> asyncio.Server:
     return await asyncio.start_server(connected, "127.0.0.1", 0)
 
 
+async def _end(servers: list[asyncio.Server]) -> None:
+    for server in servers:
+        server.close()
+    pending = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+
+
 @contextmanager
 def delayed(targets: dict[str, tuple[str, int]], round_trip: float) -> Iterator[dict[str, int]]:
     """Ports on 127.0.0.1 behind which the targets are `round_trip` seconds away: {"ssh": 40123, …}."""
@@ -54,14 +66,14 @@ def delayed(targets: dict[str, tuple[str, int]], round_trip: float) -> Iterator[
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
-    def wait(coroutine: object) -> object:
-        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(10)  # type: ignore[arg-type,var-annotated]
+    def wait(coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(10)
 
     servers = {name: wait(_serve(target, round_trip / 2)) for name, target in targets.items()}
     try:
-        yield {name: server.sockets[0].getsockname()[1] for name, server in servers.items()}  # type: ignore[attr-defined]
+        yield {name: server.sockets[0].getsockname()[1] for name, server in servers.items()}
     finally:
-        for server in servers.values():
-            server.close()  # type: ignore[attr-defined]
+        wait(_end([*servers.values()]))
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
+        loop.close()

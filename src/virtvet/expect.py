@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 
-@runtime_checkable
-class Expectation(Protocol):
-    """Anything that can say whether a value satisfies it, and describe itself for a report by str()."""
+class Expectation(ABC):
+    """Says whether a value satisfies it, and describes itself for a report by str()."""
 
+    @abstractmethod
     def matches(self, value: Any) -> bool:
         """Whether `value` is as it must be."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
-class AtLeast:
+class AtLeast(Expectation):
     """A number no smaller than `least`."""
 
     least: float
@@ -32,7 +32,7 @@ class AtLeast:
 
 
 @dataclass(frozen=True, slots=True)
-class AtMost:
+class AtMost(Expectation):
     """A number no greater than `most`."""
 
     most: float
@@ -47,7 +47,7 @@ class AtMost:
 
 
 @dataclass(frozen=True, slots=True)
-class Contains:
+class Contains(Expectation):
     """A set that holds at least these members."""
 
     members: frozenset[Any]
@@ -66,7 +66,7 @@ class Contains:
 
 
 @dataclass(frozen=True, slots=True)
-class Within:
+class Within(Expectation):
     """A set that holds nothing but these members (a thread seen on CPU 1, allowed 0-1)."""
 
     members: frozenset[Any]
@@ -80,7 +80,7 @@ class Within:
 
 
 @dataclass(frozen=True, slots=True)
-class NotEmpty:
+class NotEmpty(Expectation):
     """A set with any member."""
 
     def matches(self, value: Any) -> bool:
@@ -92,7 +92,7 @@ class NotEmpty:
 
 
 @dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(Expectation):
     """Any of these values."""
 
     values: tuple[Any, ...]
