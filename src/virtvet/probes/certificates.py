@@ -21,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from virtvet.check import Reading
 from virtvet.errors import CannotLook
+from virtvet.expect import Expectation
 from virtvet.profile.tls import Role
 from virtvet.snapshot.model import Completed, Snapshot
 from virtvet.snapshot.sources import Command
@@ -139,7 +140,7 @@ class Validity:
 
 
 @dataclass(frozen=True, slots=True)
-class ValidFor:
+class ValidFor(Expectation):
     """A Validity that has begun and lasts for so many more days."""
 
     days: int
@@ -263,7 +264,7 @@ def _extension(certificate: x509.Certificate, kind: type[Any]) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Covers:
+class Covers(Expectation):
     """A list of a certificate's names that one can reach `name` by."""
 
     name: str
@@ -326,7 +327,7 @@ class Strength:
 
 
 @dataclass(frozen=True, slots=True)
-class Strong:
+class Strong(Expectation):
     """A Strength of at least so many RSA bits (or an elliptic curve of 256), signed neither with MD5 nor SHA-1."""
 
     rsa_bits: int

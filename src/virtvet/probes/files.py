@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from virtvet.check import Reading
+from virtvet.expect import Expectation
 from virtvet.snapshot.model import Snapshot
 from virtvet.snapshot.sources import Stat
 
@@ -26,7 +27,7 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
-class NoMoreThan:
+class NoMoreThan(Expectation):
     """A Guard of this kind, owner and group whose mode allows nothing beyond `mode` (0400 is no more than 0600)."""
 
     kind: str

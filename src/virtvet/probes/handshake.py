@@ -9,6 +9,7 @@ from cryptography import x509
 
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
+from virtvet.expect import Expectation
 from virtvet.probes import certificates, listeners
 from virtvet.snapshot.model import Failed, Shake, Snapshot
 from virtvet.snapshot.sources import Handshake, TlsLibvirt
@@ -20,7 +21,7 @@ _VERSIONS = {"TLSv1": (1, 0), "TLSv1.1": (1, 1), "TLSv1.2": (1, 2), "TLSv1.3": (
 
 
 @dataclass(frozen=True, slots=True)
-class SpeaksAtLeast:
+class SpeaksAtLeast(Expectation):
     """A session in this TLS version ("1.2") or a newer one."""
 
     version: str

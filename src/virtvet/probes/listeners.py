@@ -10,6 +10,7 @@ from typing import Any
 
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
+from virtvet.expect import Expectation
 from virtvet.snapshot.model import Snapshot, text_of
 from virtvet.snapshot.sources import Command, File, Glob
 
@@ -41,7 +42,7 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
-class Anywhere:
+class Anywhere(Expectation):
     """A set of addresses that is not empty."""
 
     def matches(self, value: Any) -> bool:
@@ -53,7 +54,7 @@ class Anywhere:
 
 
 @dataclass(frozen=True, slots=True)
-class SomeOf:
+class SomeOf(Expectation):
     """A set of addresses that is not empty and has none but these."""
 
     addresses: frozenset[str]
