@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from virtvet.check import ATTRIBUTE, Check
+from virtvet.errors import BadInput
 
 MARKS = ("virtvet.check", "\n@check(")
 """A file without these declares no check, and is not imported."""
@@ -26,7 +27,7 @@ def shipped() -> tuple[Check, ...]:
 
 
 def load(paths: Iterable[Path]) -> tuple[Check, ...]:
-    """The checks declared in these files and below these folders."""
+    """The checks declared in these files and below these folders. Raises BadInput when one cannot be imported."""
     return tuple(check for path in paths for file in _files(path) for check in declared(_module(file)))
 
 
@@ -38,11 +39,16 @@ def declared(module: ModuleType) -> Iterator[Check]:
 
 
 def _files(path: Path) -> list[Path]:
+    """A path that is not there is pytest's to tell."""
     files = sorted(path.rglob("test_*.py")) if path.is_dir() else [path] if path.suffix == ".py" else []
-    return [file for file in files if _declares(file.read_text(encoding="utf-8", errors="replace"))]
+    return [file for file in files if file.is_file() and _declares(file)]
 
 
-def _declares(text: str) -> bool:
+def _declares(file: Path) -> bool:
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise BadInput.one(f"{file} cannot be read: {error.strerror}") from None
     return all(mark in text for mark in MARKS)
 
 
@@ -54,5 +60,9 @@ def _module(file: Path) -> ModuleType:
             raise ImportError(f"{file} is no Python module")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:  # whatever the author's mistake is
+            del sys.modules[name]
+            raise BadInput.one(f"{file} cannot be imported: {type(error).__name__}: {error}") from None
     return sys.modules[name]

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
+from virtvet.reporting.text import visible
+
 
 class ExitCode(IntEnum):
     """pytest's own 0-5 stay as they are; ours begin at 20, clear of what pytest may add."""
@@ -36,14 +38,15 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake: where, what is wrong, what would be right."""
+    """One mistake: where, what is wrong, what would be right. A line, whatever names files and hosts brought in."""
 
     message: str
     hint: str = ""
     at: Position | None = None
 
     def __str__(self) -> str:
-        return "".join((f"{self.at}: " if self.at else "", self.message, f" ({self.hint})" if self.hint else ""))
+        where, hint = f"{self.at}: " if self.at else "", f" ({self.hint})" if self.hint else ""
+        return visible(f"{where}{self.message}{hint}")
 
 
 class BadInput(Exception):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,17 @@ from virtvet.progress import LookProgress
 from virtvet.record import Recorder
 from virtvet.remedies.mender import Mender
 from virtvet.remedies.modes import MODES, NO, RISKS, Mode
+from virtvet.reporting.text import one_line
+from virtvet.reporting.write import make_room
 from virtvet.session import Selection, Session, profiles_of
 from virtvet.snapshot.connections import Connections
 from virtvet.snapshot.model import Snapshot
 from virtvet.snapshot.store import save as save_snapshots
 
 RUN = pytest.StashKey["Run"]()
+
+MAX_DEADLINE = 86_400
+"""Seconds. Threads cannot wait for ever: a day is as good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--fix", choices=MODES, default="no", help="mend what departs: plan touches nothing, try undoes, keep keeps")
     add("--fix-risk", choices=RISKS, default=RISKS[0], help="the riskiest change allowed (default: %(default)s)")
     add("--reports", metavar="DIR", help="where reports go (default: ./reports)")
-    add("--deadline", metavar="S", type=float, default=30.0, help="seconds a host has to answer (default: %(default)g)")
+    add(
+        "--deadline",
+        metavar="S",
+        type=_seconds,
+        default=30.0,
+        help="seconds a host has to answer (default: %(default)g)",
+    )
+
+
+def _seconds(text: str) -> float:
+    """Raises argparse.ArgumentTypeError."""
+    with suppress(ValueError):
+        if 0 < (seconds := float(text)) <= MAX_DEADLINE:
+            return seconds
+    raise ArgumentTypeError(f"{text} is no number of seconds from 0 to {MAX_DEADLINE}")
 
 
 @dataclass
@@ -78,16 +99,18 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Refuse bad input before anything starts. Inert unless the collected files declare checks."""
     if any(config.getoption(name, None) for name in ("help", "version", "showfixtures", "markers")):
         return None
-    checks = catalogue.load(_paths(config))
-    if not checks:
-        return None
     try:
-        config.stash[RUN] = _prepare(config, checks)
+        if checks := catalogue.load(_paths(config)):
+            config.stash[RUN] = _prepare(config, checks)
     except BadInput as bad:
-        for problem in bad.problems:
-            sys.stderr.write(f"virtvet: {problem}\n")
+        _tell(bad)
         return ExitCode.BAD_INPUT
     return None
+
+
+def _tell(bad: BadInput) -> None:
+    for problem in bad.problems:
+        sys.stderr.write(f"virtvet: {problem}\n")
 
 
 def _paths(config: pytest.Config) -> list[Path]:
@@ -106,8 +129,10 @@ def _prepare(config: pytest.Config, checks: tuple[Check, ...]) -> Run:
         raise pytest.UsageError("a recorded snapshot can be mended in a plan only: --from goes with --fix=plan")
     if option("from_file"):
         session.replay(Path(option("from_file")))
-    recorder = Recorder(session, Path(option("reports") or config.invocation_params.dir / "reports"), option("profile"))
-    return Run(session, recorder)
+    reports = Path(option("reports") or config.invocation_params.dir / "reports")
+    if not option("collectonly"):
+        make_room(reports)
+    return Run(session, Recorder(session, reports, option("profile")))
 
 
 def _split(values: Iterable[str]) -> tuple[str, ...]:
@@ -133,7 +158,7 @@ def _inventory(config: pytest.Config) -> Inventory:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """Look at every host once, before the cases are made from what is there."""
+    """Look at every host once, before the cases are made from what is there; then there must be some."""
     run = session.config.stash.get(RUN, None)
     option = session.config.getoption
     if run and not option("collectonly"):
@@ -141,13 +166,17 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
             _look(run, option)
         except BadInput as bad:  # two patterns that contradict each other for a guest that is really there
             raise pytest.UsageError(str(bad)) from None
-    return (yield)
+    collected = yield
+    if run:
+        _must_ask(run, session.items)
+    return collected
 
 
 def _look(run: Run, option: Callable[[str], Any]) -> None:
     if not option("from_file"):
         with LookProgress(sys.stderr) as progress:
             run.session.look(progress, option("deadline"))
+    run.session.verify_guests()
     if option("save_snapshot"):
         save_snapshots(run.session.snapshots, Path(option("save_snapshot")))
     run.mender = Mender.start(option("fix"), option("fix_risk"), run.session, run.recorder.directory)
@@ -180,11 +209,10 @@ def _asked(item: pytest.Item) -> Asked | None:
     return asked if isinstance(asked, Asked) else None
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """That hosts answer is no check of a profile: a selection that leaves nothing else is a mistake."""
-    run = session.config.stash.get(RUN, None)
-    asked = [found for item in session.items if (found := _asked(item))]
-    if run and all(found.check.prerequisite in ("host", "libvirt") for found in asked) and not _others(session.items):
+def _must_ask(run: Run, items: list[pytest.Item]) -> None:
+    """A selection that leaves nothing of what was asked for is a mistake."""
+    asked = [found for item in items if (found := _asked(item))]
+    if not any(run.session.selection.asks(found.check) for found in asked) and not _others(items):
         raise pytest.UsageError("no checks selected: nothing in the profile fits this selection")
 
 
@@ -222,15 +250,15 @@ def observed(request: pytest.FixtureRequest, case: Case) -> Observed:
         seen, mending = run.mender.settle(asked.check, case, asked.host, seen)
     run.recorder.observed(request.node.nodeid, seen, mending)
     if seen.outcome is Outcome.SKIPPED:
-        pytest.skip(seen.message())
+        pytest.skip(one_line(seen.message()))
     if seen.outcome is Outcome.ERROR:
-        pytest.fail(f"could not look: {seen.message()}", pytrace=False)
+        pytest.fail(one_line(f"could not look: {seen.message()}"), pytrace=False)
     return seen
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
     """Say which layer departs instead of two long objects."""
-    return [left.message()] if isinstance(left, Observed) and op == "==" else None
+    return [one_line(left.message())] if isinstance(left, Observed) and op == "==" else None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -254,10 +282,17 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
     """Write the reports, print the summary, and set the exit code that says most."""
     result = yield
     run = session.config.stash.get(RUN, None)
-    if run and not session.config.getoption("collectonly"):
-        undone = run.mender is not None and run.mender.undone
-        session.exitstatus = run.recorder.finish(int(session.exitstatus), sys.stdout, undone)
+    if run and not session.config.getoption("collectonly") and session.exitstatus != ExitCode.USAGE:
+        session.exitstatus = _finish(run, int(session.exitstatus))
     return result
+
+
+def _finish(run: Run, status: int) -> int:
+    try:
+        return run.recorder.finish(status, sys.stdout, undone=run.mender is not None and run.mender.undone)
+    except BadInput as bad:
+        _tell(bad)
+        return status or ExitCode.BAD_INPUT
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from virtvet import __version__
 from virtvet.check import Case, Check
-from virtvet.errors import ExitCode
+from virtvet.errors import BadInput, ExitCode
 from virtvet.judge import Observed, Outcome
 from virtvet.profile.load import find_profile
 from virtvet.reporting import terminal, write
@@ -47,6 +47,8 @@ class Recorder:
         self.id = new_run_id(session.started)
         self.directory = reports / self.id
         self.results: list[Result] = []
+        self.profiles = tuple(self._profiles())
+        self._judged = False
         self._pending: dict[str, Pending] = {}
 
     def begin(self, nodeid: str, check: Check, case: Case, host: str) -> None:
@@ -68,6 +70,8 @@ class Recorder:
 
     def _result(self, nodeid: str, pending: Pending) -> Result:
         check, case, seen = pending.check, pending.case, pending.observed
+        if self.session.selection.asks(check) and (seen is None or seen.outcome is not Outcome.SKIPPED):
+            self._judged = True
         if seen is None:
             return broken(check, case, pending.text or "was not judged", nodeid, pending.host, pending.seconds)
         result = result_of(check, case, seen, nodeid, pending.host, pending.seconds, pending.mending)
@@ -76,11 +80,15 @@ class Recorder:
         return result
 
     def finish(self, status: int, stream: TextIO, undone: bool = False) -> int:
-        """Write the reports, print the summary; the exit code."""
+        """Write the reports, print the summary; the exit code. Raises BadInput when reports cannot be written."""
         code = self._exit_code(status, undone)
-        run = self.run(code)
-        paths = write.write_all(run, self.reports)
-        terminal.summary(run, Console(file=stream, soft_wrap=not stream.isatty()), paths)
+        run, console = self.run(code), Console(file=stream, soft_wrap=not stream.isatty())
+        try:
+            paths = write.write_all(run, self.reports)
+        except BadInput:
+            terminal.summary(run, console, ())
+            raise
+        terminal.summary(run, console, paths)
         return code
 
     def _exit_code(self, status: int, undone: bool) -> int:
@@ -91,12 +99,13 @@ class Recorder:
             return ExitCode.MENDING_UNDONE
         if any(snapshot.unreachable for snapshot in self.session.snapshots.values()):
             return ExitCode.UNREACHABLE
-        if status == ExitCode.OK and self._nothing_judged():
-            return ExitCode.NOTHING_CHECKED
-        return ExitCode.FAILED if status == ExitCode.OK and self._blind() else status
+        if status == ExitCode.OK and (self._departs() or self._blind()):
+            return ExitCode.FAILED
+        return ExitCode.NOTHING_CHECKED if status == ExitCode.OK and not self._judged else status
 
-    def _nothing_judged(self) -> bool:
-        return all(result.outcome is Outcome.SKIPPED for result in self.results)
+    def _departs(self) -> bool:
+        """pytest sees only what a test asserts, and with --setup-plan not even that; results are what was observed."""
+        return any(result.outcome in (Outcome.FAILED, Outcome.ERROR) for result in self.results)
 
     def _blind(self) -> bool:
         """A prerequisite that failed may be deselected by -k; what needed it was skipped, and is not vouched for."""
@@ -111,7 +120,7 @@ class Recorder:
             started=self.session.started,
             finished=datetime.now(UTC),
             argv=("virtvet", *sys.argv[1:]),
-            profiles=tuple(self._profiles()),
+            profiles=self.profiles,
             hosts=tuple(described(target, self.session, self.profile) for target in targets),
             results=tuple(self.results),
             summary=Summary.of(self.results),

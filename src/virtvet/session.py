@@ -33,8 +33,16 @@ class Selection:
 
     def takes(self, check: Check) -> bool:
         """Whether any case of this check can be wanted."""
-        wanted = _any(check.control.area, self.areas) and _any(check.control.id, self.controls)
-        return wanted or bool(check.prerequisite)
+        return self._names(check) or bool(check.prerequisite)
+
+    def asks(self, check: Check) -> bool:
+        """Whether it was asked for itself. That machines answer is no check of a profile, unless it is named."""
+        if self.areas or self.controls:
+            return self._names(check)
+        return check.prerequisite not in ("host", "libvirt")
+
+    def _names(self, check: Check) -> bool:
+        return _any(check.control.area, self.areas) and _any(check.control.id, self.controls)
 
     def takes_guest(self, name: str | None) -> bool:
         """Matters of the host are left out when guests were named."""
@@ -54,7 +62,7 @@ def _any(name: str, patterns: Collection[str]) -> bool:
 def _known(what: str, patterns: Iterable[str], names: Collection[str]) -> None:
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise BadInput.one(f"no such {what}: {pattern}", f"there are: {', '.join(sorted(names))}")
+            raise BadInput.one(f"no such {what}: {pattern}", f"there are: {', '.join(sorted(names)) or 'none'}")
 
 
 @dataclass
@@ -94,6 +102,15 @@ class Session:
             raise BadInput.one(f"{file} holds no snapshot of {', '.join(missing)}", f"it holds {', '.join(recorded)}")
         self._saw({name: recorded[name] for name in self.targets})
 
+    def verify_guests(self) -> None:
+        """Raises BadInput for a --guest that names none: beside a right one, a typo would check nothing and look fine.
+
+        Where a host's libvirt did not answer, nobody knows its guests' names, and that is told already.
+        """
+        if all(isinstance(_libvirt_of(snapshot), LibvirtAnswer) for snapshot in self.snapshots.values()):
+            names = {guest.name for target in self.targets.values() for guest in target.guests}
+            _known("guest in the profile", self.selection.guests, names)
+
     def look_again(self, host: str, checks: Collection[Check]) -> Snapshot:
         """A fresh look at one host, only as far as these checks need. The session's own snapshot stays."""
         plan = self.plan(self.targets[host], checks)
@@ -125,8 +142,7 @@ class Session:
     def _saw(self, snapshots: Mapping[str, Snapshot]) -> None:
         self.snapshots.update(snapshots)
         for name, snapshot in snapshots.items():
-            answer = None if snapshot.unreachable else snapshot.answers.get(Libvirt())
-            if isinstance(answer, LibvirtAnswer):
+            if isinstance(answer := _libvirt_of(snapshot), LibvirtAnswer):
                 self.targets[name] = self._with_inside(self.targets[name].seen(answer.domains))
 
     def _with_inside(self, target: HostTarget) -> HostTarget:
@@ -138,6 +154,10 @@ class Session:
             return frozenset()
         wanted = {source for check in checks for source in check.guest_sources(guest)}
         return frozenset(wanted | {UPTIME}) if wanted else frozenset()
+
+
+def _libvirt_of(snapshot: Snapshot) -> object:
+    return None if snapshot.unreachable else snapshot.answers.get(Libvirt())
 
 
 def profiles_of(inventory: Inventory, option: str | None) -> dict[str, Profile]:

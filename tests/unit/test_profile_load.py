@@ -170,7 +170,7 @@ def test_unusable(name, folder):
         ("./", ".: is a directory"),
         ("../", "..: is a directory"),
         ("/dev/null", "/dev/null: is no regular file"),
-        ("a\0b.yaml", "a\0b.yaml: cannot be read: embedded null byte"),
+        ("a\0b.yaml", r"a\x00b.yaml: cannot be read: embedded null byte"),
         ("x" * 300 + ".yaml", "x" * 300 + ".yaml: cannot be read: File name too long"),
     ],
 )

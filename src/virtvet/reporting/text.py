@@ -29,6 +29,11 @@ def excerpt(text: str, limit: int = EXCERPT) -> str:
     return _shown(text, _UNUSUAL_BUT_LINES, limit)
 
 
+def visible(text: str) -> str:
+    """As `one_line`, but whole and as it was said: for messages of our own that name what people and hosts wrote."""
+    return _UNUSUAL.sub(_escape, text)
+
+
 def redacted(text: str) -> str:
     """Without passwords in URIs and without private keys."""
     if "://" not in text and "PRIVATE KEY" not in text:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from virtvet.errors import BadInput
 from virtvet.reporting.html import html
@@ -31,15 +33,32 @@ def write_all(run: Run, reports: Path) -> Paths:
     Raises BadInput when that directory cannot be written.
     """
     directory = reports / run.id
-    try:
+    with _writing(reports):
         directory.mkdir(parents=True, exist_ok=True)
         paths = render(run, directory)
         _point(reports / "latest", run.id)
+    return paths
+
+
+def make_room(reports: Path) -> None:
+    """Have the directory where reports will go: better known before a long look than after it. Raises BadInput."""
+    with _writing(reports), TemporaryFile(dir=_made(reports)):
+        pass
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+@contextmanager
+def _writing(reports: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise BadInput.one(
             f"cannot write reports to {reports}: {error.strerror}", "--reports names the directory"
         ) from None
-    return paths
 
 
 def render(run: Run, directory: Path) -> Paths:
