@@ -33,6 +33,11 @@ def test_every_layer_says_the_same(name: str, guest: str, role: str, cpus: set[i
     assert {one.value for one in pins.actual(look(name), guest, role, wanted)} == {wanted}
 
 
+def test_on_v2_the_cpuset_group_is_read_too() -> None:
+    sources = [one.source for one in pins.actual(look(V2), "anchor", "vcpu1", frozenset({1, 3}))]
+    assert any(source.endswith("/vcpu1/cpuset.cpus.effective") for source in sources), sources
+
+
 def test_affinity_and_group_are_two_readings_a_thread() -> None:
     assert [one.source for one in pins.actual(look(V1), "web1", "vcpu0", frozenset({0}))] == [
         "/proc/93/task/111/status Cpus_allowed_list of vcpu0 (thread 111, CPU 0/TCG)",

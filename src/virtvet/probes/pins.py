@@ -128,7 +128,7 @@ def _of_role(groups: GuestGroups, role: str, wanted: Cpus) -> Iterator[Reading]:
     for thread in groups.threads:
         if thread.role == role:
             yield offline_kept(threads.allowed(groups.snapshot, thread), wanted, there)
-    if "cpuset" in groups.controllers:
+    if cgroup.mounted(groups.snapshot, ("cpuset",)):  # of v2, `groups.controllers` names only the first controller
         group = groups.of_role(role, "cpuset")
         yield offline_kept(cgroup.value(groups.snapshot, group, cgroup.CPUS), wanted, there)
 
