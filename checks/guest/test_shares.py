@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from shlex import quote
 from typing import Any
 
 from virtvet.check import Case, Control, Severity, check
@@ -55,7 +54,7 @@ DEVICE = Control(
     severity=Severity.HIGH,
     requirement="R37",
     rationale="The tag is all that the guest sees: with another directory behind it, it mounts the wrong files.",
-    hint="virsh edit {guest}   # <source dir='{source}'/> <target dir='{tag}'/>; takes effect at the next start",
+    hint="virsh -c qemu:///system edit {guest}   # <source dir='{source}'/> <target dir='{tag}'/>; from the next start",
     references=(FORMAT,),
 )
 DRIVER = Control(
@@ -65,7 +64,7 @@ DRIVER = Control(
     severity=Severity.MEDIUM,
     requirement="R37",
     rationale="9p and virtiofs differ in speed, in what they cache, and in how the guest mounts them.",
-    hint="virsh edit {guest}   # <driver type='path'/> for 9p, <driver type='virtiofs'/>",
+    hint="virsh -c qemu:///system edit {guest}   # <driver type='path'/> for 9p, <driver type='virtiofs'/>",
     references=(FORMAT, VIRTIOFS),
 )
 ACCESSMODE = Control(
@@ -75,7 +74,7 @@ ACCESSMODE = Control(
     severity=Severity.HIGH,
     requirement="R37",
     rationale="passthrough writes the guest's owners and setuid bits to the host; mapped keeps them in attributes.",
-    hint="virsh edit {guest}   # <filesystem accessmode='{expected}'>; takes effect at the next start",
+    hint="virsh -c qemu:///system edit {guest}   # <filesystem accessmode='{expected}'>; from the next start",
     references=(FORMAT, "https://wiki.qemu.org/Documentation/9psetup"),
 )
 READONLY = Control(
@@ -85,7 +84,7 @@ READONLY = Control(
     severity=Severity.HIGH,
     requirement="R37",
     rationale="A read-only mount is the guest's own choice; only the device keeps a guest from writing.",
-    hint="virsh edit {guest}   # <readonly/> within <filesystem>; takes effect at the next start",
+    hint="virsh -c qemu:///system edit {guest}   # <readonly/> within <filesystem>; from the next start",
     references=(FORMAT,),
 )
 TYPE = Control(
@@ -95,7 +94,7 @@ TYPE = Control(
     severity=Severity.MEDIUM,
     requirement="R37",
     rationale="QEMU shares host directories by type mount only.",
-    hint="virsh edit {guest}   # <filesystem type='{expected}'>",
+    hint="virsh -c qemu:///system edit {guest}   # <filesystem type='{expected}'>",
     references=(FORMAT,),
 )
 TAG = Control(
@@ -105,7 +104,7 @@ TAG = Control(
     severity=Severity.HIGH,
     requirement="R37",
     rationale="What the guest is not offered it cannot mount.",
-    hint="in {guest}: cat /sys/bus/virtio/drivers/9pnet_virtio/*/mount_tag",
+    hint="cat /sys/bus/virtio/drivers/9pnet_virtio/*/mount_tag   # in {guest}",
     references=(V9FS,),
 )
 MOUNTED = Control(
@@ -115,7 +114,7 @@ MOUNTED = Control(
     severity=Severity.HIGH,
     requirement="R38",
     rationale="Where nothing is mounted, the guest writes into its own disk, unseen by the host.",
-    hint="in {guest}: mkdir -p {at} && mount -t {expected} -o {options} {tag} {at}",
+    hint="mkdir -p {at} && mount -t {expected} -o {options} {tag} {at}   # in {guest}",
     references=(V9FS,),
 )
 SOURCE = Control(
@@ -125,7 +124,7 @@ SOURCE = Control(
     severity=Severity.HIGH,
     requirement="R38",
     rationale="Another tag is another directory of the host.",
-    hint="in {guest}: umount {at} && mount -t {fstype} -o {options} {tag} {at}",
+    hint="umount {at} && mount -t {fstype} -o {options} {tag} {at}   # in {guest}",
     references=(V9FS,),
 )
 OPTIONS = Control(
@@ -135,7 +134,7 @@ OPTIONS = Control(
     severity=Severity.MEDIUM,
     requirement="R38",
     rationale="cache=loose shows stale data where others write, too; without posixacl no ACL is enforced.",
-    hint="in {guest}: umount {at} && mount -t {fstype} -o {options} {tag} {at}   # a remount keeps 9p's options",
+    hint="umount {at} && mount -t {fstype} -o {options} {tag} {at}   # in {guest}; a remount keeps 9p's options",
     references=(V9FS,),
 )
 WRITABLE = Control(
@@ -145,7 +144,7 @@ WRITABLE = Control(
     severity=Severity.MEDIUM,
     requirement="R38",
     rationale="A guest that must not write is kept from mistakes; one that must is not stopped at its first file.",
-    hint="in {guest}: mount -o remount,{access} {at}",
+    hint="mount -o remount,{access} {at}   # in {guest}",
     references=(V9FS,),
 )
 BOOT = Control(
@@ -155,7 +154,7 @@ BOOT = Control(
     severity=Severity.MEDIUM,
     requirement="R38",
     rationale="A mount made by hand is gone after a reboot, and nobody notices until then.",
-    hint="in {guest}, in /etc/fstab: {fstab}",
+    hint="echo {fstab} >> /etc/fstab   # in {guest}",
     references=(FSTAB, "https://man7.org/linux/man-pages/man5/systemd.mount.5.html"),
 )
 BOOT_OPTIONS = Control(
@@ -165,7 +164,7 @@ BOOT_OPTIONS = Control(
     severity=Severity.MEDIUM,
     requirement="R38",
     rationale="Options that only the present mount has are gone after a reboot.",
-    hint="in {guest}, in /etc/fstab: {fstab}",
+    hint="vi /etc/fstab   # in {guest}: {fstab}",
     references=(FSTAB, V9FS),
 )
 
@@ -190,10 +189,10 @@ def _case(guest: GuestTarget, tag: str, share: Share, expected: Any, *args: Any,
 
 
 def _words(tag: str, share: Share) -> dict[str, str]:
-    words = {"tag": quote(tag), "source": quote(share.source), "fstype": share.driver, "options": v9fs.options(share)}
+    words = {"tag": tag, "source": share.source, "fstype": share.driver, "options": v9fs.options(share)}
     if share.mount:
         at = share.mount.at
-        words |= {"at": quote(at), "fstab": mounts.fstab_line(tag, at, share.driver, v9fs.options(share))}
+        words |= {"at": at, "fstab": mounts.fstab_line(tag, at, share.driver, v9fs.options(share))}
         words |= {"access": "ro" if share.mount.readonly else "rw"}
     return words
 

@@ -17,7 +17,7 @@ REFERENCES = (
     "https://libvirt.org/auth.html",
     "https://gitlab.com/libvirt/libvirt/-/blob/master/src/remote/libvirtd.conf.in",
 )
-EDIT = "set {subject} in {file}, then: systemctl restart {program}"
+EDIT = "vi {file} && systemctl restart {program}   # {subject}: {expected}"
 
 LISTENING = frozenset({"listen_tls", "listen_tcp", "listen_addr", "tls_port", "tcp_port"})
 ACCESS = frozenset(
@@ -66,7 +66,7 @@ SOCKET = Control(
     severity=Severity.CRITICAL,
     requirement="R2",
     rationale="The file says what the next start will do; the socket says who can connect now.",
-    hint="ls -l {path}; under systemd, SocketGroup= and SocketMode= of {program}.socket decide",
+    hint="ls -l {path}   # under systemd, SocketGroup= and SocketMode= of {program}.socket decide",
     references=REFERENCES,
 )
 

@@ -18,8 +18,8 @@ LISTEN_ARGUMENT = Control(
     severity=Severity.HIGH,
     requirement="R3",
     rationale="Without it libvirtd opens no port, whatever listen_tls says.",
-    hint='set LIBVIRTD_ARGS="--listen" in /etc/default/libvirtd or /etc/sysconfig/libvirtd; under systemd also: '
-    "systemctl mask 'libvirtd*.socket'; then: systemctl restart libvirtd",
+    hint="systemctl mask 'libvirtd*.socket'; systemctl restart libvirtd   "
+    '# first: LIBVIRTD_ARGS="--listen" in /etc/default/libvirtd or /etc/sysconfig/libvirtd',
     references=REFERENCES,
 )
 SOCKET_ACTIVATION = Control(

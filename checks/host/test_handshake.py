@@ -32,7 +32,8 @@ OLD_PROTOCOL = Control(
     severity=Severity.HIGH,
     requirement="R5",
     rationale="A client that can be talked down to TLS 1.1 or older can be attacked there (RFC 8996).",
-    hint='tls_priority = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2" in libvirtd.conf, then restart the daemon',
+    hint="vi /etc/libvirt/libvirtd.conf && systemctl restart libvirtd   "
+    '# tls_priority = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"',
     references=(*REFERENCES, "https://www.rfc-editor.org/rfc/rfc8996"),
 )
 PRESENTED = Control(
@@ -52,7 +53,7 @@ REFUSAL = Control(
     severity=Severity.CRITICAL,
     requirement="R5",
     rationale="A client certificate is all that keeps the network out of qemu+tls://, and who is in is root.",
-    hint="tls_no_verify_certificate = 0 in libvirtd.conf, then restart the daemon",
+    hint="vi /etc/libvirt/libvirtd.conf && systemctl restart libvirtd   # tls_no_verify_certificate = 0",
     references=REFERENCES,
 )
 HOSTNAME = Control(
@@ -62,7 +63,7 @@ HOSTNAME = Control(
     severity=Severity.HIGH,
     requirement="R6",
     rationale="Migration asks the target for its name and connects there: a wrong one leads elsewhere.",
-    hint="virsh -c qemu+tls://{address}:{port}/system hostname; on the host: hostnamectl set-hostname NAME",
+    hint="virsh -c qemu+tls://{address}:{port}/system hostname   # on the host: hostnamectl set-hostname NAME",
     references=REFERENCES,
 )
 

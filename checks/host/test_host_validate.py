@@ -21,7 +21,7 @@ HARDWARE = Control(
     severity=Severity.CRITICAL,
     requirement="R33",
     rationale="Without it guests run on emulated CPUs: many times slower, and outside KVM's isolation.",
-    hint="turn on VT-x or AMD-V (SVM) in the firmware of {host}; then: grep -Ec '^flags.*(vmx|svm)' /proc/cpuinfo",
+    hint="grep -Ec '^flags.*(vmx|svm)' /proc/cpuinfo   # 0: turn on VT-x or AMD-V (SVM) in the firmware of {host}",
     references=(
         TOOL,
         "https://docs.kernel.org/virt/kvm/index.html",
@@ -112,7 +112,7 @@ IOMMU = Control(
     severity=Severity.MEDIUM,
     requirement="R33",
     rationale="Without one no PCI device can be given to a guest safely.",
-    hint="turn on VT-d or AMD-Vi in the firmware of {host}; then: ls /sys/firmware/acpi/tables /sys/class/iommu",
+    hint="ls /sys/firmware/acpi/tables /sys/class/iommu   # no DMAR, IVRS: turn on VT-d or AMD-Vi in {host}'s firmware",
     references=(
         TOOL,
         "https://docs.kernel.org/driver-api/vfio.html",
@@ -125,8 +125,8 @@ IOMMU_ON = Control(
     severity=Severity.MEDIUM,
     requirement="R33",
     rationale="An IOMMU that is off protects nothing, and vfio refuses to bind devices.",
-    hint="add intel_iommu=on (Intel) or remove amd_iommu=off (AMD) on the kernel command line of {host} "
-    "and reboot; then: ls /sys/kernel/iommu_groups",
+    hint="cat /proc/cmdline; ls /sys/kernel/iommu_groups   # add intel_iommu=on (Intel), remove amd_iommu=off "
+    "(AMD), and reboot {host}",
     references=(
         TOOL,
         "https://docs.kernel.org/admin-guide/kernel-parameters.html",
@@ -139,8 +139,8 @@ SECURE = Control(
     severity=Severity.LOW,
     requirement="R33",
     rationale="AMD SEV, Intel TDX and IBM Secure Execution keep a guest's memory from its host.",
-    hint="turn on SEV or TDX in the firmware of {host}, and kvm_amd.sev=1 or kvm_intel.tdx=1 (s390x: "
-    "prot_virt=1) on its kernel command line",
+    hint="cat /proc/cmdline   # turn on SEV or TDX in the firmware of {host}, and add kvm_amd.sev=1 or "
+    "kvm_intel.tdx=1 (s390x: prot_virt=1)",
     references=(
         TOOL,
         "https://libvirt.org/kbase/launch_security_sev.html",
@@ -154,7 +154,7 @@ SEV_ES = Control(
     severity=Severity.LOW,
     requirement="R33",
     rationale="SEV-ES encrypts a guest's registers, too.",
-    hint="turn on SEV-ES in the firmware of {host}; then: modprobe -r kvm_amd; modprobe kvm_amd sev=1 sev_es=1",
+    hint="modprobe -r kvm_amd; modprobe kvm_amd sev=1 sev_es=1   # with SEV-ES on in the firmware of {host}",
     references=(
         TOOL,
         "https://docs.kernel.org/virt/kvm/x86/amd-memory-encryption.html",
@@ -167,7 +167,7 @@ SEV_SNP = Control(
     severity=Severity.LOW,
     requirement="R33",
     rationale="SEV-SNP keeps the host from remapping and replaying a guest's memory.",
-    hint="turn on SEV-SNP in the firmware of {host}; then: modprobe -r kvm_amd; modprobe kvm_amd sev=1 sev_snp=1",
+    hint="modprobe -r kvm_amd; modprobe kvm_amd sev=1 sev_snp=1   # with SEV-SNP on in the firmware of {host}",
     references=(
         TOOL,
         "https://docs.kernel.org/virt/kvm/x86/amd-memory-encryption.html",
@@ -180,7 +180,7 @@ LINUX = Control(
     severity=Severity.HIGH,
     requirement="R33",
     rationale="Older kernels have not the namespaces that containers need.",
-    hint="install a newer kernel; uname -sr",
+    hint="uname -sr   # install a newer kernel",
     references=(TOOL,),
 )
 NAMESPACE = Control(

@@ -41,7 +41,7 @@ KEY_FILE = Control(
     severity=Severity.CRITICAL,
     requirement="R1",
     rationale="With the server's key anyone can pose as this host; with a client's, command every host of the CA.",
-    hint=CHANGE + "; if others may have read it, make a new key",
+    hint=CHANGE + "   # if others may have read it, make a new key",
     references=REFERENCES,
 )
 KEY_MATCHES = Control(

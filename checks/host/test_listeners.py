@@ -39,8 +39,8 @@ PLAINTEXT = Control(
     severity=Severity.CRITICAL,
     requirement="R4",
     rationale="What goes over qemu+tcp:// can be read and changed on the way, passwords and guest memory included.",
-    hint="ss -Hltnp 'sport = :{port}'; set listen_tcp = 0, or: systemctl disable --now libvirtd-tcp.socket "
-    "virtproxyd-tcp.socket",
+    hint="ss -Hltnp 'sport = :{port}'; systemctl disable --now libvirtd-tcp.socket virtproxyd-tcp.socket   "
+    "# without systemd: listen_tcp = 0 in libvirtd.conf",
     references=REFERENCES,
 )
 

@@ -65,7 +65,7 @@ ROOM = Control(
 )
 
 
-def _words(path: str) -> dict[str, str]:
+def _words(path: str) -> dict[str, object]:
     by_hand, slices = partitions.directories(path)
     return {"by_hand": by_hand, "slice": slices.rpartition("/")[2]}
 
@@ -74,7 +74,7 @@ def existing(host: HostTarget) -> Iterable[Case]:
     """Every partition with the controllers it needs."""
     for path, partition in host.wants.partitions.items():
         needed = tuple(partition.controllers)
-        words = _words(path) | {"controllers": " ".join(needed)}
+        words = _words(path) | {"controllers": needed}
         yield Case(path, frozenset(needed), (path, needed), words=words)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from virtvet.check import Case, Control, Severity, check
 from virtvet.expect import OneOf
+from virtvet.inventory import HostAccess, Ssh
 from virtvet.probes import reach
 from virtvet.snapshot.sources import Libvirt
 from virtvet.target import HostTarget
@@ -18,7 +19,7 @@ HOST = Control(
     severity=Severity.CRITICAL,
     requirement="R41",
     rationale="What cannot be looked at cannot be vouched for.",
-    hint="ssh {host} true",
+    hint="{login} true",
 )
 LIBVIRT = Control(
     id="HOST-REACH-2",
@@ -27,7 +28,7 @@ LIBVIRT = Control(
     severity=Severity.CRITICAL,
     requirement="R6",
     rationale="Without libvirt no guest's settings can be read.",
-    hint="virsh -c qemu+ssh://{host}/system hostname",
+    hint="virsh -c {uri} hostname",
     references=("https://libvirt.org/uri.html",),
 )
 STATE = Control(
@@ -37,7 +38,7 @@ STATE = Control(
     severity=Severity.HIGH,
     requirement="R41",
     rationale="A guest that is gone or shut off honors no setting.",
-    hint="virsh domstate {guest}   # expected: {expected}",
+    hint="virsh -c qemu:///system domstate {guest}   # expected: {expected}",
     references=("https://libvirt.org/manpages/virsh.html#domstate",),
 )
 GUEST = Control(
@@ -47,16 +48,34 @@ GUEST = Control(
     severity=Severity.HIGH,
     requirement="R41",
     rationale="What the guest itself sees is a layer of its own; libvirt cannot tell it.",
-    hint="check the guest's address, key and host key under guests: in the inventory of {host}",
+    hint="virsh -c qemu:///system domifaddr {guest}   # and look at guests: of {host} in the inventory",
 )
 
 
 def _hosts(host: HostTarget) -> Iterable[Case]:
-    yield Case("ssh", True)
+    yield Case("ssh", True, words={"login": _login(host.access.ssh)})
 
 
 def _libvirts(host: HostTarget) -> Iterable[Case]:
-    yield Case("libvirt", True)
+    yield Case("libvirt", True, words={"uri": _uri(host.access)})
+
+
+def _login(ssh: Ssh | None) -> tuple[str, ...]:
+    """ssh(1) as virtvet reaches the host: `ssh -p 22 -i KEY root@192.0.2.1`."""
+    if ssh is None:
+        return ()
+    stated = {"-F": ssh.ssh_config, "-p": ssh.port, "-i": ssh.key, "-J": ssh.jump and str(ssh.jump)}
+    options = [word for flag, value in stated.items() if value for word in (flag, str(value))]
+    known = ["-o", f"UserKnownHostsFile={ssh.known_hosts}"] if ssh.known_hosts else []
+    return ("ssh", *options, *known, f"{ssh.user}@{ssh.address}")
+
+
+def _uri(access: HostAccess) -> str:
+    """The connection URI as virsh(1) takes it."""
+    if access.libvirt.uri:
+        pki = f"?pkipath={access.libvirt.pki}" if access.libvirt.pki else ""
+        return access.libvirt.uri + pki
+    return f"qemu+{access.ssh}/system" if access.ssh else "qemu:///system"
 
 
 def _states(host: HostTarget) -> Iterable[Case]:

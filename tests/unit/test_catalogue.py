@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from virtvet import catalogue
+from virtvet.inventory import from_hostspecs
+from virtvet.profile.load import load_profile
 from virtvet.refresh import SAMPLE, TOP, sample, texts
+from virtvet.reporting.hint import hint
 from virtvet.reporting.write import render
+from virtvet.target import HostTarget
 
 CHECKS = catalogue.shipped()
 
@@ -29,6 +34,24 @@ def test_every_control_says_why_and_what_mends_it() -> None:
         assert control.hint, control.id
         assert re.fullmatch(r"R\d+", control.requirement), control.id
         assert all(reference.startswith("https://") for reference in control.references), control.id
+
+
+COMMANDS = """cat chown chmod {change} echo find for grep ls mkdir modprobe mount openssl ps {login} ss systemctl umount
+    uname vi virsh virt-admin""".split()
+
+
+def test_every_hint_begins_with_a_command() -> None:
+    assert [check.control.hint for check in CHECKS if check.control.hint.split()[0] not in COMMANDS] == []
+
+
+def test_every_hint_can_be_pasted_into_a_shell() -> None:
+    """As the checks of the lab's profile fill them in."""
+    access = from_hostspecs(["ssh://root@hv1"]).hosts["hv1"]
+    target = HostTarget.unseen(access, load_profile("lab"))
+    hints = [hint(check, case, "hv1") for check in CHECKS for case in check.cases(target)]
+    assert [one for one in hints if re.search(r"(?<!\$)\{[a-z_]+\}", one)] == []
+    said = subprocess.run(["sh", "-n"], input="\n".join(hints), capture_output=True, text=True, check=False)
+    assert said.stderr == ""
 
 
 def test_every_check_reads_some_layer() -> None:
