@@ -30,6 +30,8 @@ Exit codes:
   22  a waiver has expired
   23  something was mended but did not hold, and was undone"""
 
+click.UsageError.exit_code = ExitCode.USAGE  # click's own is 2, which is "interrupted" here and in pytest
+
 HERE = files("virtvet")
 
 
@@ -100,7 +102,7 @@ def check(
     pytest_args: tuple[str, ...],
     **options: object,
 ) -> None:
-    """Check hosts against PROFILE (a YAML file or a shipped profile's name).
+    """Check hosts against a profile (a YAML file, or the name of a shipped one).
 
     \b
     Examples:
@@ -113,8 +115,8 @@ def check(
     """
     selected = [f"--profile={profile}"] if profile else []
     selected += ["-k", keyword] if keyword else []
-    shown = ["--collect-only", "-q"] if list_only else ["-v"] if verbose else ["-qq"]
-    quiet = ["--no-header", "--no-summary", "--tb=no"]
+    shown = ["--collect-only", "-q"] if list_only else ["-qq", *(["--lines"] if verbose else [])]
+    quiet = ["-p", "virtvet.judging", "-o", "console_output_style=classic", "--no-header", "--no-summary", "--tb=no"]
     argv = [*_pytest(), *selected, *_as_flags(options), *shown, *quiet, *pytest_args]
     sys.stdout.flush()
     os.execv(sys.executable, argv)  # noqa: S606 - pytest must start in a process of its own to rewrite assertions
@@ -144,9 +146,9 @@ def _as_flags(options: dict[str, object]) -> Iterator[str]:
 
 @main.command()
 @click.option("--area", "areas", multiple=True, metavar="AREA", help="only this area; repeatable")
-@click.option("--long", "long", is_flag=True, help="with rationale, hint and references")
+@click.option("--long", "long", is_flag=True, help="with rationale, hint, remedy and references")
 def controls(areas: tuple[str, ...], long: bool) -> None:
-    """List every control: what can be checked, how bad a departure is, on which layers."""
+    """List what can be checked, how bad a departure is, and on which layers."""
     checks = [one for one in catalogue.shipped() if not areas or one.control.area in areas]
     if not checks:
         raise click.UsageError(f"no control in area {', '.join(areas)}")
@@ -175,7 +177,9 @@ def _print_long(checks: list[Check]) -> None:
         click.echo(f"{control.id}  {control.title}")
         click.echo(f"  {control.area}, {control.severity}, {control.requirement}; layers: {' '.join(one.layers)}")
         click.echo(f"  why: {control.rationale}")
-        click.echo(f"  mend: {control.hint}")
+        click.echo(f"  hint: {control.hint}")
+        if one.remedy:
+            click.echo(f"  --fix: {one.remedy.title} ({one.remedy.risk})")
         for reference in control.references:
             click.echo(f"  see: {reference}")
         click.echo()
@@ -195,7 +199,7 @@ def profiles() -> None:
 @click.option("--reports", metavar="DIR", default="reports", show_default=True, help="where the run's reports are")
 @click.option("--inventory", metavar="FILE", help="reach the hosts by this inventory instead of the one the run used")
 def undo(run: str, reports: str, inventory: str | None) -> None:
-    """Undo every change that RUN (an id, a folder, or "latest") made and that still stands."""
+    """Undo what a run with --fix changed. RUN is an id, a folder, or "latest"."""
     from virtvet.inventory import load_inventory
     from virtvet.remedies import reach
     from virtvet.remedies.journal import read as read_journal

@@ -50,6 +50,13 @@ def test_mistake_is_one_clear_line(arguments: list[str], code: int, words: str, 
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--bogus"], ["nothing-such"], ["check", "--bogus"], ["controls", "--area", "x"]]
+)
+def test_mistake_of_usage_is_not_an_interruption(arguments: list[str], tmp_path: Path) -> None:
+    assert virtvet(*arguments, cwd=tmp_path).returncode == 4
+
+
 def test_list_touches_no_host(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text("virtvet: 1\nguests: {web*: {cpu: {pins: {vcpu: {0: 1}}}}}\n")
     done = virtvet("check", "p.yaml", "-H", "ssh://host.invalid", "--list", cwd=tmp_path)
@@ -65,7 +72,9 @@ def test_unreachable_host_is_reported_once_and_has_its_own_code(tmp_path: Path) 
     )
     done = virtvet("check", "kvm-baseline", "--inventory", "inventory.yaml", cwd=tmp_path)
     assert done.returncode == 20, done.stdout + done.stderr
-    assert done.stdout.count("HOST-REACH-1") == 1
+    assert done.stdout.count("The host answers") == 1
+    assert "skipped: see HOST-REACH-1 · hv1/ssh" in done.stdout
+    assert "ssh -p 1 -o UserKnownHostsFile=known_hosts root@127.0.0.1 true" in done.stdout
     assert (tmp_path / "reports" / "latest" / "run.json").exists()
 
 

@@ -53,7 +53,7 @@ def test_what_was_left_can_be_undone() -> None:
 
 def test_why_something_was_skipped_or_waived_is_told() -> None:
     text = printed(sample())
-    assert "– 1 skipped: guest: guest is shut off" in text
+    assert "– 1 skipped: guest is shut off" in text
     assert "~ 1 waived: config says 12" in text
 
 

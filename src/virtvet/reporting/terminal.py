@@ -5,6 +5,7 @@ Everything is rich Text, never markup, and the terminal wraps the lines, so that
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -61,10 +62,15 @@ def _once(troubles: Iterable[Result]) -> Troubles:
     return grouped
 
 
-def _trouble(console: Console, result: Result, more: int) -> None:
+def headline(result: Result) -> Text:
+    """How a case ended, in one line: "✗ CPU-PIN-1 · hv1/web1/vcpu0 — Each vCPU runs only on its CPUs"."""
     head = Text(f"{SYMBOL[result.outcome]} {result.control}", f"bold {COLOUR[result.outcome]}")
-    head.append(f" · {result.where}", "bold")
-    head.append(f" — {result.title}", "not bold default")
+    head.append(f" · {result.where}", "not bold default" if result.outcome is Outcome.PASSED else "bold")
+    return head.append(f" — {result.title}", "not bold default")
+
+
+def _trouble(console: Console, result: Result, more: int) -> None:
+    head = headline(result)
     if more:
         head.append(f" (and {more} more)", "not bold bright_black")
     _line(console, head)
@@ -96,13 +102,18 @@ def _mending(console: Console, mending: Mending, results: Iterable[Result]) -> N
 
 
 def _unjudged(run: Run, console: Console) -> None:
+    told = {seen.error: trouble for trouble in run.troubles for seen in trouble.layers.values() if seen.error}
     for outcome in (Outcome.WAIVED, Outcome.SKIPPED):
-        reasons: dict[str, int] = {}
-        for result in run.results:
-            if result.outcome is outcome:
-                reasons[result.message] = reasons.get(result.message, 0) + 1
-        for reason, count in islice(sorted(reasons.items(), key=lambda each: -each[1]), REASONS):
+        reasons = Counter(_reason(result, told) for result in run.results if result.outcome is outcome)
+        for reason, count in reasons.most_common(REASONS):
             _line(console, Text(f"{SYMBOL[outcome]} {count} {outcome}: {reason}", COLOUR[outcome]))
+
+
+def _reason(result: Result, told: Mapping[str, Result]) -> str:
+    """Why it was not judged: what all layers say once, what was told as a trouble by its name."""
+    said = dict.fromkeys(seen.error or seen.not_applicable for seen in result.layers.values())
+    reasons = [f"see {told[one].control} · {told[one].where}" if one in told else one for one in said if one]
+    return "; ".join(reasons) if result.outcome is Outcome.SKIPPED and reasons else result.message
 
 
 def _table(run: Run) -> Table:
@@ -130,9 +141,13 @@ def _cells(count: Summary) -> Iterable[Text]:
 def _verdict(run: Run) -> Text:
     count, seconds = run.summary, (run.finished - run.started).total_seconds()
     worst = next((outcome for outcome in WORST_FIRST if getattr(count, outcome)), Outcome.ERROR)
-    parts = [f"{getattr(count, outcome)} {LABEL[outcome]}" for outcome in WORST_FIRST if getattr(count, outcome)]
+    parts = [f"{number} {_label(outcome, number)}" for outcome in WORST_FIRST if (number := getattr(count, outcome))]
     text = ", ".join(parts) or "nothing was checked"
     return Text(f"\n{SYMBOL[worst]} {text} in {seconds:.1f} s", f"bold {COLOUR[worst]}")
+
+
+def _label(outcome: Outcome, number: int) -> str:
+    return str(outcome) if number == 1 else LABEL[outcome]
 
 
 def _line(console: Console, text: Text) -> None:
