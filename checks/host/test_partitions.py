@@ -73,7 +73,7 @@ def _words(path: str) -> dict[str, object]:
 def existing(host: HostTarget) -> Iterable[Case]:
     """Every partition with the controllers it needs."""
     for path, partition in host.wants.partitions.items():
-        needed = tuple(partition.controllers)
+        needed = _needed(partition)
         words = _words(path) | {"controllers": needed}
         yield Case(path, frozenset(needed), (path, needed), words=words)
 
@@ -87,7 +87,7 @@ def test_partition_exists_in_every_controller(case: Case, observed: object) -> N
 def cpusets(host: HostTarget) -> Iterable[Case]:
     """CPUs and memory nodes of every partition that is in the controller cpuset."""
     for path, partition in host.wants.partitions.items():
-        if "cpuset" in partition.controllers:
+        if "cpuset" in _needed(partition):
             yield _cpuset_case(path, "cpus", "cpuset.cpus", partition.cpuset)
             yield _cpuset_case(path, "nodes", "cpuset.mems", partition.memory_nodes)
 
@@ -96,6 +96,13 @@ def _cpuset_case(path: str, what: str, file: str, wanted: frozenset[int] | None)
     shown = "0" if wanted is None else ",".join(map(str, sorted(wanted)))
     words = _words(path) | {"file": file, "wanted": shown}
     return Case(f"{path} {what}", wanted or NotEmpty(), (path, what), words=words)
+
+
+def _needed(partition: Partition) -> tuple[str, ...]:
+    """Those listed and those of every limit: a limit in a controller that has no such partition limits nothing."""
+    stated = [partitions.LIMITS[name].controller for name, _wanted in _stated(partition)]
+    cpuset = ["cpuset"] if partition.cpuset or partition.memory_nodes else []
+    return tuple(dict.fromkeys([*partition.controllers, *stated, *cpuset]))
 
 
 @check(FILLED, cases=cpusets, actual=partitions.cpuset, sources=partitions.SOURCES, remedy=FILL)

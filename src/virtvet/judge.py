@@ -88,6 +88,7 @@ def _see(check: Check, layer: Layer, case: Case, snapshot: Snapshot) -> Seen:
     expected = case.expected_on(layer)
     try:
         readings = run_probe(check.probes[layer], snapshot, case)
+        judged = tuple((reading, matches(expected, reading.value)) for reading in readings)
     except Unreachable as lost:
         return Seen(layer, expected, error=str(lost), blocked=lost.what != check.prerequisite)
     except CannotLook as blind:
@@ -96,9 +97,9 @@ def _see(check: Check, layer: Layer, case: Case, snapshot: Snapshot) -> Seen:
         return Seen(layer, expected, not_applicable=str(reason))
     except Exception as surprise:  # hostile or unforeseen text in an answer: could not look, and say so
         return Seen(layer, expected, error=f"not understood: {type(surprise).__name__}: {surprise}")
-    if not readings:
+    if not judged:
         return Seen(layer, expected, error="the probe found nothing to read")
-    return Seen(layer, expected, tuple((reading, matches(expected, reading.value)) for reading in readings))
+    return Seen(layer, expected, judged)
 
 
 def _outcome(layers: tuple[Seen, ...]) -> Outcome:

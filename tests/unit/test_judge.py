@@ -9,6 +9,7 @@ import pytest
 
 from virtvet.check import Case, Check, Control, Layer, PerLayer, Reading, Severity
 from virtvet.errors import CannotLook, NotApplicable, Unreachable
+from virtvet.expect import Contains
 from virtvet.judge import Outcome, judge
 from virtvet.snapshot.model import Snapshot
 
@@ -75,3 +76,7 @@ def test_expected_may_differ_by_layer() -> None:
 
 def test_true_is_not_one() -> None:
     assert outcome(True, actual=says(1))[0] is Outcome.FAILED
+
+
+def test_a_value_that_cannot_be_compared_is_an_error() -> None:
+    assert outcome(Contains.of({1}), actual=says([[1]]))[0] is Outcome.ERROR

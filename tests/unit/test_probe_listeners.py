@@ -88,3 +88,10 @@ def test_the_owner_is_found_for_real() -> None:
         (reading,) = listeners.owners(snapshot, port)
     assert reading.value == {Path("/proc/self/comm").read_text().strip()}
     assert f"/proc/{os.getpid()}" in reading.excerpt
+
+
+def test_a_list_of_owners_that_could_not_be_made_is_an_error() -> None:
+    broken = Completed(127, b"", b"sh: 2: awk: not found\n")
+    answers = {**looked(sorted(folder.name for folder in DATA.iterdir())[0]).answers, listeners.HOLDERS: broken}
+    with pytest.raises(CannotLook, match="awk: not found"):
+        list(listeners._holders(Snapshot("hv1", TAKEN, answers)))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.unit.cgroup_looks import V1, V2, look
-from virtvet.errors import NotApplicable
+from virtvet.catalogue import shipped
+from virtvet.errors import CannotLook, NotApplicable
 from virtvet.expect import NotEmpty
 from virtvet.probes import partitions
+from virtvet.profile.model import HostWants
 from virtvet.profile.partitions import USUAL
 from virtvet.units import parse_host_size
 
@@ -21,6 +25,7 @@ CPU = "/sys/fs/cgroup/cpu/machine/openstack.partition/"
     [
         ("/machine", "/machine", "/machine.slice"),
         ("/machine/prod", "/machine/prod.partition", "/machine.slice/machine-prod.slice"),
+        ("/vms/prod", "/vms.partition/prod.partition", "/vms.slice/vms-prod.slice"),
         (
             "/machine/openstack.partition",
             "/machine/openstack.partition",
@@ -53,6 +58,19 @@ def test_is_missing_everywhere() -> None:
     assert partitions.controllers(look(V1), "/machine/none", USUAL).value == set()
     with pytest.raises(NotApplicable, match="PART-EXIST-1"):
         partitions.limit(look(V1), "/machine/none", "memory", 1)
+
+
+def test_is_not_called_missing_where_nobody_looked() -> None:
+    with pytest.raises(CannotLook, match=r"only control groups like \*machine\* are looked at"):
+        partitions.controllers(look(V1), "/vms/prod", USUAL)
+
+
+def test_a_limit_needs_its_controller_whatever_is_listed() -> None:
+    wants = HostWants(partitions={"/machine/a": {"controllers": ["memory"], "pids": 100, "cpuset": "0"}})
+    host = SimpleNamespace(wants=wants)
+    (case,) = next(one for one in shipped() if one.control.id == "PART-EXIST-1").cases(host)
+    assert case.expected == {"memory", "pids", "cpuset"}
+    assert len(list(next(one for one in shipped() if one.control.id == "PART-CPUSET-1").cases(host))) == 2
 
 
 def test_an_unmounted_controller_has_no_partition() -> None:

@@ -24,6 +24,13 @@ def test_a_monitor_thread_is_no_iothread_and_an_iothreads_worker_is() -> None:
     assert (found[705], found[720]) == ("emulator", "iothread1")
 
 
+@pytest.mark.parametrize(("comm", "role"), [("kvm-nx-lpage-re", "vcpu1"), ("worker", "emulator")])
+def test_kvms_own_thread_is_where_the_vcpu_is_that_made_it(comm: str, role: str) -> None:
+    group = "0::/machine.slice/machine-prod.slice/machine-qemu\\x2d1\\x2danchor.scope/libvirt/vcpu1\n"
+    edits = {"/proc/700/task/720/comm": f"{comm}\n", "/proc/700/task/720/cgroup": group}
+    assert roles(V2, "anchor", edits)[720] == role
+
+
 def test_a_name_alone_makes_no_vcpu() -> None:
     assert roles(V1, "web1", {"/proc/93/task/108/comm": "CPU 0/TCG\n"}) == ROLES
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import virtvet
+from virtvet.errors import Unreachable
+from virtvet.snapshot.connections import in_time
 from virtvet.snapshot.side_by_side import Deadline, background, side_by_side
 
 
@@ -62,3 +64,8 @@ def test_a_deadline_passes_once() -> None:
     assert (deadline.left, deadline.passed, str(deadline)) == (0, True, "0.01 s")
     with pytest.raises(TimeoutError):
         background(lambda: time.sleep(1)).result(timeout=deadline.left)
+
+
+def test_what_a_library_raises_at_a_strange_answer_costs_one_machine() -> None:
+    with pytest.raises(Unreachable, match="hv1: not understood: UnicodeDecodeError"):
+        in_time(lambda: b"\xff".decode(), "hv1", Deadline(5))

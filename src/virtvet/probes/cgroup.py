@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -228,7 +229,9 @@ def mounted(snapshot: Snapshot, controllers: Iterable[str]) -> tuple[str, ...]:
 
 
 def exists(snapshot: Snapshot, group: Group) -> bool:
-    """Whether there is such a group. Raises CannotLook."""
+    """Whether there is such a group. Raises CannotLook, also for a group that FILES is too narrow to show."""
+    if not fnmatchcase(group.directory, FILES.within):
+        raise CannotLook(group, f"only control groups like {FILES.within} are looked at")
     files = snapshot.read(FILES)
     return any(f"{group.directory}/{mark}" in files for mark in _MARKS)
 

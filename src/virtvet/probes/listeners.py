@@ -127,6 +127,8 @@ def _address(text: str) -> str:
 def _holders(snapshot: Snapshot) -> dict[int, frozenset[int]]:
     """Which processes have which listening socket open, by inode."""
     done = snapshot.read(HOLDERS)
+    if done.returncode:
+        raise CannotLook("/proc/*/fd", done.stderr.decode("ascii", "backslashreplace").strip()[:200] or "awk failed")
     held: dict[int, set[int]] = {}
     for line in done.stdout.decode("ascii", "backslashreplace").splitlines():
         if (match := _HELD.fullmatch(line)) is None:

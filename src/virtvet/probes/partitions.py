@@ -24,6 +24,8 @@ LIMITS: Mapping[str, Setting] = {
     "io_weight": cgroup.IO_WEIGHT,
 }
 """Settings by their keys in the profile."""
+_TOP = ("machine", "system", "user")
+"""Partitions that libvirt takes as they are at the top level (virCgroupSetPartitionSuffix)."""
 _NESTED: Mapping[str, Callable[[Snapshot, Group], Reading]] = {
     "memory": cgroup.reader(cgroup.MEMORY),
     "swap": cgroup.reader(cgroup.SWAP),
@@ -40,10 +42,15 @@ def directories(partition: str) -> tuple[str, str]:
     (virCgroupSetPartitionSuffix in src/util/vircgroup.c; virSystemdMakeSliceName in src/util/virsystemd.c)
     """
     names = partition.strip("/").split("/")
-    by_hand = [names[0], *(name if "." in name else f"{name}.partition" for name in names[1:])]
+    top, *below = names
+    by_hand = [top if top in _TOP else _suffixed(top), *map(_suffixed, below)]
     escaped = [_escape(name) for name in names]
     slices = ["-".join(escaped[: depth + 1]) + ".slice" for depth in range(len(names))]
     return "/" + "/".join(by_hand), "/" + "/".join(slices)
+
+
+def _suffixed(name: str) -> str:
+    return name if "." in name else f"{name}.partition"
 
 
 def _escape(name: str) -> str:

@@ -30,7 +30,12 @@ SOURCES = (*domain_xml.SOURCES, PIDS, VCPUS, QEMU)
 EMULATOR = "emulator"
 _VCPU = re.compile(r"<vcpu id='(\d{1,5})' pid='(\d{1,10})'/>", re.ASCII)
 _IOTHREAD = re.compile(r"IO iothread(\d{1,5})", re.ASCII)
-_WORKER_GROUP = re.compile(r"/(iothread\d{1,5})$", re.ASCII | re.MULTILINE)
+_MAKERS = (
+    (re.compile(r"worker|iou-wrk-.*", re.DOTALL), re.compile(r"/(iothread\d{1,5})$", re.ASCII | re.MULTILINE)),
+    (re.compile(r"kvm-nx-lpage-re"), re.compile(r"/(vcpu\d{1,5})$", re.ASCII | re.MULTILINE)),
+)
+"""Threads by name and the groups of who else than the main thread makes them, which they share: QEMU's workers and
+io_uring's (util/thread-pool.c); and, since Linux 6.14, the one KVM makes when a first vCPU runs (mmu.c)."""
 _GONE = ("No such process", "No such file or directory")
 
 
@@ -144,12 +149,8 @@ def _role(snapshot: Snapshot, process: int, tid: int, comm: str, vcpus: Mapping[
         return f"vcpu{vcpus[tid]}"
     if match := _IOTHREAD.fullmatch(comm):
         return f"iothread{match[1]}"
-    return _maker(snapshot, process, tid) if comm == "worker" or comm.startswith("iou-wrk-") else EMULATOR
-
-
-def _maker(snapshot: Snapshot, process: int, tid: int) -> str:
-    """Workers are made by the main thread or an iothread, and share its groups (QEMU util/thread-pool.c)."""
-    match = _WORKER_GROUP.search(task(snapshot, process, tid, "cgroup"))
+    group = next((group for name, group in _MAKERS if name.fullmatch(comm)), None)
+    match = group.search(task(snapshot, process, tid, "cgroup")) if group else None
     return match[1] if match else EMULATOR
 
 

@@ -54,6 +54,15 @@ def result_of(future: Future[T], machine: str, deadline: Deadline) -> T:
         return future.result(timeout=deadline.patience)
     except TimeoutError:
         raise Unreachable(machine, late(deadline)) from None
+    except Exception as error:
+        if isinstance(error, Unreachable):
+            raise
+        raise Unreachable(machine, strange(error)) from None
+
+
+def strange(error: Exception) -> str:
+    """What a library raised at an answer that nobody foresaw: a machine may say anything, the others go on."""
+    return f"not understood: {type(error).__name__}: {error}"
 
 
 class Connections:

@@ -18,7 +18,7 @@ from virtvet import __version__
 from virtvet.errors import CannotLook, Unreachable
 from virtvet.inventory import HostAccess
 from virtvet.snapshot import collector
-from virtvet.snapshot.connections import Connections, HostLinks, in_time, result_of
+from virtvet.snapshot.connections import Connections, HostLinks, in_time, result_of, strange
 from virtvet.snapshot.libvirt_look import ask_hostname, tls_port
 from virtvet.snapshot.model import Answer, Domain, Failed, Hostname, LibvirtAnswer, Snapshot
 from virtvet.snapshot.side_by_side import Deadline, background, side_by_side
@@ -137,6 +137,8 @@ def _by(deadline: Deadline, future: Future[Answer]) -> Answer:
         return future.result(timeout=deadline.patience)
     except TimeoutError:
         return Failed(late(deadline))
+    except Exception as error:
+        return Failed(strange(error))
 
 
 # --- guests
