@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,6 +218,24 @@ def _must_ask(run: Run, items: list[pytest.Item]) -> None:
 
 def _others(items: list[pytest.Item]) -> list[pytest.Item]:
     return [item for item in items if _asked(item) is None]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
+    """-k, --deselect and --lf leave in what the chosen tests need: that a guest is off would look like a pass."""
+    everything = list(items)
+    result = yield
+    chosen = set(items)
+    about = {(found.host, found.case.guest) for item in items if (found := _asked(item))}
+    items[:0] = [item for item in everything if item not in chosen and _needed(item, about)]
+    return result
+
+
+def _needed(item: pytest.Item, about: Collection[tuple[str, str | None]]) -> bool:
+    if (found := _asked(item)) is None or not found.check.prerequisite:
+        return False
+    guest = found.case.guest
+    return (found.host, guest) in about if guest else any(host == found.host for host, _guest in about)
 
 
 @pytest.fixture

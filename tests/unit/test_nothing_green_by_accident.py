@@ -81,6 +81,15 @@ def test_only_what_was_asked_for_makes_a_run_green(folder: Path) -> None:
     assert ended == 5, said
 
 
+def test_a_keyword_leaves_in_what_the_chosen_tests_need(folder: Path) -> None:
+    """Stored pins are right, but the guest is off: its other layers do not exist."""
+    (folder / "p.yaml").write_text("virtvet: 1\nguests: {web1: {cpu: {pins: {vcpu: {0: 1}}}}}\n")
+    pinned = XML.replace("</vcpu>", "</vcpu><cputune><vcpupin vcpu='0' cpuset='1'/></cputune>")
+    _record(folder, replace(RUNNING, state="shut off", live_xml=None, config_xml=pinned))
+    ended, said = run(folder, "-k", "test_vcpu_runs_only_on_its_cpus")
+    assert (ended, "GUEST-STATE-1" in said) == (1, True), said
+
+
 @pytest.mark.parametrize(("expected", "body"), [(2, "pass"), (2, "assert observed"), (1, "assert observed == 3")])
 def test_users_check_that_forgets_to_compare(folder: Path, expected: int, body: str) -> None:
     (folder / "test_user.py").write_text(CHECK.format(expected=expected, body=body))
