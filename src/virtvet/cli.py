@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from virtvet import __version__, catalogue
 from virtvet.check import Check
@@ -70,26 +71,51 @@ HOSTS = "ssh://user@host:port, local://, ansible://GROUP?ansible_inventory=FILE,
 FIX = "mend what departs: plan touches nothing, try mends and undoes, keep keeps what was verified"
 
 
-def _many(name: str, metavar: str, text: str, short: str = "") -> Callable[[Any], Any]:
+def _many(name: str, metavar: str, text: str, short: str = "", **more: Any) -> Callable[[Any], Any]:
     names = [short, f"--{name}"] if short else [f"--{name}"]
-    return click.option(*names, name, multiple=True, metavar=metavar, help=f"{text}; repeatable")
+    return click.option(*names, name, multiple=True, metavar=metavar, help=f"{text}; repeatable", **more)
+
+
+def _profiles(_context: object, _param: object, begun: str) -> list[CompletionItem]:
+    """Shipped profiles; files where none begins so."""
+    from virtvet.profile.load import list_shipped
+
+    names = [CompletionItem(name, help=title) for name, title in list_shipped() if name.startswith(begun)]
+    return names or [CompletionItem(begun, type="file")]
+
+
+def _areas(_context: object, _param: object, begun: str) -> list[str]:
+    return sorted({one.control.area for one in catalogue.shipped() if one.control.area.startswith(begun)})
+
+
+def _controls(_context: object, _param: object, begun: str) -> list[str]:
+    return sorted(one.control.id for one in catalogue.shipped() if one.control.id.startswith(begun))
 
 
 @main.command(epilog=EXIT_CODES)
-@click.argument("profile", required=False)
+@click.argument("profile", required=False, shell_complete=_profiles)
 @_many("host", "HOST", HOSTS, short="-H")
-@click.option("--inventory", metavar="FILE", help="YAML: which hosts there are, how to reach them and their guests")
-@_many("area", "AREA", "only this area (tls, cpu, memory, shares …)")
+@click.option(
+    "--inventory",
+    type=click.Path(),
+    metavar="FILE",
+    help="YAML: which hosts there are, how to reach them and their guests",
+)
+@_many("area", "AREA", "only this area (tls, cpu, memory, shares …)", shell_complete=_areas)
 @_many("guest", "NAME", "only guests of this name or pattern")
-@_many("control", "ID", "only this control id or pattern (CPU-PIN-*)")
+@_many("control", "ID", "only this control id or pattern (CPU-PIN-*)", shell_complete=_controls)
 @click.option("-k", "keyword", metavar="EXPR", help="only tests whose id matches, as pytest -k")
 @click.option("--list", "list_only", is_flag=True, help="show what would be checked; no host is touched")
-@click.option("--from", "from", metavar="FILE", help="judge a recorded snapshot instead of looking at hosts")
-@click.option("--save-snapshot", metavar="FILE", help="also write what was seen to FILE (.json or .json.gz)")
+@click.option(
+    "--from", "from", type=click.Path(), metavar="FILE", help="judge a recorded snapshot instead of looking at hosts"
+)
+@click.option(
+    "--save-snapshot", type=click.Path(), metavar="FILE", help="also write what was seen to FILE (.json or .json.gz)"
+)
 @click.option("--fix", type=click.Choice(MODES), default="no", show_default=True, help=FIX)
 @click.option("--fix-risk", type=click.Choice(RISKS), default=RISKS[0], show_default=True, help="the riskiest allowed")
-@click.option("--reports", metavar="DIR", help="where reports go  [default: ./reports]")
-@click.option("--ssh-config", metavar="FILE", help="an ssh_config(5) file for -H hosts")
+@click.option("--reports", type=click.Path(), metavar="DIR", help="where reports go  [default: ./reports]")
+@click.option("--ssh-config", type=click.Path(), metavar="FILE", help="an ssh_config(5) file for -H hosts")
 @click.option("--sudo", is_flag=True, help="become root by sudo -n on -H hosts")
 @click.option("--deadline", type=click.FloatRange(min=1), default=30, show_default=True, help="seconds a host may take")
 @click.option("-v", "--verbose", is_flag=True, help="a line for every check")
@@ -145,7 +171,9 @@ def _as_flags(options: dict[str, object]) -> Iterator[str]:
 
 
 @main.command()
-@click.option("--area", "areas", multiple=True, metavar="AREA", help="only this area; repeatable")
+@click.option(
+    "--area", "areas", multiple=True, metavar="AREA", help="only this area; repeatable", shell_complete=_areas
+)
 @click.option("--long", "long", is_flag=True, help="with rationale, hint, remedy and references")
 def controls(areas: tuple[str, ...], long: bool) -> None:
     """List what can be checked, how bad a departure is, and on which layers."""
@@ -196,8 +224,20 @@ def profiles() -> None:
 
 @main.command()
 @click.argument("run")
-@click.option("--reports", metavar="DIR", default="reports", show_default=True, help="where the run's reports are")
-@click.option("--inventory", metavar="FILE", help="reach the hosts by this inventory instead of the one the run used")
+@click.option(
+    "--reports",
+    type=click.Path(),
+    metavar="DIR",
+    default="reports",
+    show_default=True,
+    help="where the run's reports are",
+)
+@click.option(
+    "--inventory",
+    type=click.Path(),
+    metavar="FILE",
+    help="reach the hosts by this inventory instead of the one the run used",
+)
 def undo(run: str, reports: str, inventory: str | None) -> None:
     """Undo what a run with --fix changed. RUN is an id, a folder, or "latest"."""
     from virtvet.inventory import load_inventory
@@ -224,6 +264,6 @@ def undo(run: str, reports: str, inventory: str | None) -> None:
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the line that turns on completion in SHELL."""
+    """Print the line that turns on completion in SHELL: for ~/.bashrc, ~/.zshrc or config.fish."""
     line = f"_VIRTVET_COMPLETE={shell}_source virtvet"
-    click.echo(f"eval $({line})" if shell != "fish" else f"{line} | source")
+    click.echo(f'eval "$({line})"' if shell != "fish" else f"{line} | source")

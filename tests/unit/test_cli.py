@@ -105,3 +105,24 @@ def test_undo_of_no_run_is_refused(run: str, tmp_path: Path) -> None:
     done = virtvet("undo", run, cwd=tmp_path)
     assert done.returncode == 21
     assert f"no such run: {run}" in done.stderr
+
+
+COMPLETED = {
+    "che": "check",
+    "check --save": "--save-snapshot",
+    "check kvm": "kvm-baseline",
+    "check --area tl": "tls",
+    "check --inventory ho": "",  # bash's own: files
+}
+
+
+def test_completion_in_a_real_bash(tmp_path: Path) -> None:
+    (tmp_path / "virtvet").write_text(f"#!{sys.executable}\nfrom virtvet.cli import main\nmain()\n")
+    (tmp_path / "virtvet").chmod(0o755)
+    script = """eval "$(virtvet completion bash)"; compopt() { true; }
+        for words; do COMPREPLY=() COMP_WORDS=(virtvet $words); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+            _virtvet_completion virtvet; echo "${COMPREPLY[*]}"; done"""
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(TOP / "src")}
+    command = ["bash", "-c", script, "bash", *COMPLETED]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout.splitlines(), done.stderr) == (list(COMPLETED.values()), "")
