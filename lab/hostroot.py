@@ -28,6 +28,7 @@ tls_priority = "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1"
 ca_file = "/etc/pki/CA/cacert.pem"
 cert_file = "/etc/pki/libvirt/servercert.pem"
 key_file = "/etc/pki/libvirt/private/serverkey.pem"
+crl_file = "/etc/pki/CA/cacrl.pem"
 unix_sock_group = "libvirt"
 unix_sock_ro_perms = "0777"
 unix_sock_rw_perms = "0770"
@@ -113,6 +114,7 @@ def _pki(host: HostSpec, etc: Path, authority: keys.Authority) -> None:
     (etc / "pki/libvirt").mkdir()
     (etc / "pki/libvirt/private").mkdir(mode=0o750)
     _replace(etc / "pki/CA/cacert.pem", authority.cert.decode())
+    _replace(etc / "pki/CA/cacrl.pem", authority.revocations().decode())
     private = etc / "pki/libvirt/private"
     authority.server(host.names).write(etc / "pki/libvirt/servercert.pem", private / "serverkey.pem")
     authority.client(host.name).write(etc / "pki/libvirt/clientcert.pem", private / "clientkey.pem")

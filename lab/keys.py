@@ -95,6 +95,17 @@ class Authority:
         """A client certificate whose common name is ``name``."""
         return self._issue(name, ExtendedKeyUsageOID.CLIENT_AUTH, "client", valid, None)
 
+    def revocations(self, *certs: bytes, valid: tuple[float, float] = (-1, 365)) -> bytes:
+        """A revocation list of these certificates, as PEM, of so many days from now and to be renewed after so many."""
+        issuer = x509.load_pem_x509_certificate(self.pair.cert).subject
+        since, due = (datetime.datetime.now(datetime.UTC) + days * DAY for days in valid)
+        builder = x509.CertificateRevocationListBuilder(issuer, since, due)
+        for cert in certs:
+            serial = x509.load_pem_x509_certificate(cert).serial_number
+            builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder(serial, since).build())
+        signed = builder.sign(_load_key(self.pair.key), hashes.SHA256())
+        return signed.public_bytes(serialization.Encoding.PEM)
+
     def _issue(
         self,
         name: str,

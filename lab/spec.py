@@ -122,6 +122,7 @@ WEB2 = GuestSpec(
     address="10.78.2.11",
     vcpupins={0: "1"},
     emulatorpin="0",
+    memtune={"hard-limit": 512 * 1024},
 )
 
 HOSTS = (

@@ -68,7 +68,7 @@ REVOCATIONS = Control(
     area="tls",
     severity=Severity.HIGH,
     requirement="R1",
-    rationale="GnuTLS turns every client away while the list is out of date.",
+    rationale="GnuTLS goes on with a list that is out of date, and lets in who was revoked since; nobody is told.",
     hint="openssl crl -noout -text -in '{path}'",
     references=REFERENCES,
 )

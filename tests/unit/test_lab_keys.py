@@ -4,7 +4,7 @@ import datetime
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from lab import keys
 
@@ -69,3 +69,10 @@ def test_saved_authority_issues_again(authority, key_cache, tmp_path):
     again = keys.Authority.load(tmp_path, key_cache)
     leaf = x509.load_pem_x509_certificate(again.client().cert)
     leaf.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.cert))
+
+
+def test_revocation_list_names_what_is_revoked(authority):
+    good, bad = (x509.load_pem_x509_certificate(authority.client().cert) for _ in range(2))
+    listed = x509.load_pem_x509_crl(authority.revocations(bad.public_bytes(Encoding.PEM)))
+    assert listed.is_signature_valid(x509.load_pem_x509_certificate(authority.cert).public_key())
+    assert [entry.serial_number for entry in listed] == [bad.serial_number] != [good.serial_number]

@@ -396,7 +396,7 @@ NOT_REVOKED = "not revoked"
 
 
 def revocations(snapshot: Snapshot, path: str, ca_path: str) -> Reading:
-    """CURRENT, or what is wrong with the list. GnuTLS turns every client away when the list is out of date."""
+    """CURRENT, or what is wrong with the list. GnuTLS uses one that is out of date like any other."""
     crl = _crl(snapshot, path)
     signer = next((one for one in certificates(snapshot, ca_path) if one.subject == crl.issuer), None)
     due = crl.next_update_utc

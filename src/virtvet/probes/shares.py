@@ -49,10 +49,9 @@ def sources(host: HostTarget) -> Iterable[Source]:
     """What the device's layers are read from, and a stat of each directory; nothing when no guest has a share."""
     shares = [share for guest in host.guests for share in guest.wants.shares.values()]
     if shares:
-        yield from (Libvirt(), QEMU_ARGUMENTS)
+        # a share wanted over 9p may be there over virtiofs
+        yield from (Libvirt(), QEMU_ARGUMENTS, VIRTIOFSD, VIRTIOFSD_PIDS)
         yield from (Stat(share.source) for share in shares)
-    if any(share.driver == "virtiofs" for share in shares):
-        yield from (VIRTIOFSD, VIRTIOFSD_PIDS)
 
 
 def guest_sources(guest: GuestTarget) -> Iterable[HostSource]:

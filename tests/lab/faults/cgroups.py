@@ -37,6 +37,15 @@ def _stored(edit: str) -> str:
     return f"{dump}; sed '{edit}' /run/was.xml >/run/new.xml; virsh define /run/new.xml"
 
 
+def _both(what: str, command: str, right: object, wrong: object, control: str) -> tuple[Fault, Fault]:
+    """What virsh sets, changed in the file and changed live; `{}` is the value, and where comes last."""
+    stored, running = f"{command} --config", f"{command} --live"
+    return (
+        _virsh(f"{what} is changed in the file, by virsh", stored, right, wrong, {control: "config"}),
+        _virsh(f"{what} is changed live, by virsh", running, right, wrong, {control: "live actual"}),
+    )
+
+
 CPUS = (
     Fault(
         "taskset moves a vCPU thread",
@@ -98,6 +107,34 @@ CPUS = (
         0,
         {"CPU-PIN-3 web1/iothread1": "live actual"},
     ),
+    _virsh(
+        "the emulator is pinned elsewhere live",
+        "emulatorpin web1 {} --live",
+        "0-1",
+        0,
+        {"CPU-PIN-2 web1/emulator": "live actual"},
+    ),
+    _virsh(
+        "an iothread is pinned elsewhere in the file",
+        "iothreadpin web1 1 {} --config",
+        1,
+        0,
+        {"CPU-PIN-3 web1/iothread1": "config"},
+    ),
+    _virsh(
+        "a vCPU gets a pin of its own, off the default, in the file",
+        "vcpupin db1 0 {} --config",
+        0,
+        1,
+        {"CPU-PIN-4 db1/others": "config"},
+    ),
+    _virsh(
+        "a vCPU gets a pin of its own, off the default, live",
+        "vcpupin db1 0 {} --live",
+        0,
+        1,
+        {"CPU-PIN-4 db1/others": "live actual"},
+    ),
     Fault(
         "a thread without a pin of its own gets another CPU",
         "hv1",
@@ -107,6 +144,7 @@ CPUS = (
     ),
 )
 
+SET = "schedinfo web1 --set"
 BANDWIDTH = (
     _file(
         "one vCPU's quota is lifted in its group only",
@@ -166,6 +204,16 @@ BANDWIDTH = (
         -1,
         "CPU-BW-5 web1/guest/quota",
     ),
+    _virsh(
+        "the shares are changed live",
+        "schedinfo web1 --live --set cpu_shares={}",
+        2048,
+        512,
+        {"CPU-BW-1 web1/guest/shares": "live actual"},
+    ),
+    *_both("the emulator's quota", f"{SET} emulator_quota={{}}", 80000, 40000, "CPU-BW-3 web1/emulator/quota"),
+    *_both("an iothread's quota", f"{SET} iothread_quota={{}}", 60000, 50000, "CPU-BW-4 web1/iothread/quota"),
+    *_both("the whole guest's quota", f"{SET} global_quota={{}}", 150000, 160000, "CPU-BW-5 web1/guest/quota"),
 )
 
 MEMORY = (
@@ -204,6 +252,8 @@ MEMORY = (
         -1,
         "MEM-LIMIT-3 web1/swap_hard",
     ),
+    *_both("the soft limit", "memtune web1 --soft-limit {}", 262144, 300000, "MEM-LIMIT-2 web1/soft"),
+    *_both("the limit of swap", "memtune web1 --swap-hard-limit {}", 786432, 800000, "MEM-LIMIT-3 web1/swap_hard"),
 )
 
 LIMIT = f"memory/{PARTITION}/memory.limit_in_bytes"
@@ -229,6 +279,13 @@ PARTITIONS = (
         _write(500 * MIB, LIMIT),
         _write(2048 * MIB, LIMIT),
         {f"PART-LIMIT-1 /{PARTITION} memory": "actual", f"PART-ROOM-1 /{PARTITION}": "actual"},
+    ),
+    Fault(
+        "the group above a guest and a partition is tighter",
+        "hv2",
+        f"echo {500 * MIB} >{ROOT}/memory/machine/memory.limit_in_bytes",
+        f"echo -1 >{ROOT}/memory/machine/memory.limit_in_bytes",
+        {"MEM-LIMIT-4 web2": "actual", f"PART-LIMIT-1 /{PARTITION} memory": "actual"},
     ),
     _file(
         "the group above a partition is tighter",

@@ -7,7 +7,7 @@ from tests.lab.faults import Fault
 GOOD = "trans=virtio,version=9p2000.L,posixacl,cache=loose"
 LINE = f"hostshare /mnt/share 9p {GOOD} 0 0"
 MEND = f"umount /mnt/share 2>/dev/null || true; mount -t 9p -o {GOOD} hostshare /mnt/share"
-FSTAB = f"echo '{LINE}' >/etc/fstab"
+FSTAB = f"echo '{LINE}' >/etc/fstab; sync"
 
 
 def _mounted_with(options: str) -> str:
@@ -21,6 +21,26 @@ def _stored(edit: str) -> str:
 
 
 STORED_BACK = "virsh define /run/share.was; rm /run/share.xml /run/share.was"
+VIRTIOFS = (
+    "s|<memory |<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>&|",
+    "s|<source dir='/srv/share'/>|<driver type='virtiofs'/>&|",
+)
+OTHER = "s|<interface |<filesystem type='mount'><source dir='/srv'/><target dir='othershare'/></filesystem>&|"
+START = "virsh destroy db1; virsh start db1"
+ANSWERS = "until ssh-keyscan -T 1 10.78.1.12 2>/dev/null | grep -q .; do sleep 0.1; done"
+
+
+def _started(*edits: str) -> str:
+    """Start db1 from an altered definition, and then store the right one again: only what runs is wrong."""
+    edit = "".join(f' -e "{edit}"' for edit in edits)
+    dump = "virsh dumpxml --inactive db1 >/run/db1.was"
+    return (
+        f"{dump}; sed{edit} /run/db1.was >/run/db1.xml; virsh define /run/db1.xml; "
+        f"{START}; virsh define /run/db1.was; {ANSWERS}"
+    )
+
+
+STARTED_BACK = f"virsh define /run/db1.was; {START}; {ANSWERS}; rm /run/db1.was /run/db1.xml"
 
 FAULTS = (
     Fault(
@@ -181,5 +201,40 @@ FAULTS = (
         breaks=_stored("sed -i \"s|<target dir='hostshare'/>|&<readonly/>|\" /run/share.xml"),
         restores=STORED_BACK,
         departs={"SHARE-DEV-4 web1/hostshare": "config"},
+    ),
+    Fault(
+        name="the next start shares by virtiofs",
+        on="hv1",
+        breaks=_stored(f'sed -i "{VIRTIOFS[0]};{VIRTIOFS[1]}" /run/share.xml'),
+        restores=STORED_BACK,
+        departs={"SHARE-DEV-2 web1/hostshare": "config"},
+    ),
+    Fault(
+        name="the guest was started with another share, in another partition",
+        on="hv1",
+        breaks=_started(
+            "s|<source dir='/srv/share'/>|<source dir='/srv'/>|",
+            "s|accessmode='passthrough'|accessmode='mapped'|",
+            "s|<target dir='hostshare'/>|&<readonly/>|",
+            "s|</vcpu>|&<resource><partition>/machine/openstack.partition</partition></resource>|",
+        ),
+        restores=STARTED_BACK,
+        departs={
+            "SHARE-DEV-1 db1/hostshare": "live actual",
+            "SHARE-DEV-3 db1/hostshare": "live actual",
+            "SHARE-DEV-4 db1/hostshare": "live actual",
+            "PLACE-1 db1": "live",
+        },
+    ),
+    Fault(
+        name="the guest was started with virtiofs, and with 9p for another tag",
+        on="hv1",
+        breaks=_started(*VIRTIOFS, OTHER),
+        restores=STARTED_BACK,
+        departs={
+            "SHARE-DEV-2 db1/hostshare": "live actual",
+            "SHARE-DEV-6 db1/hostshare": "guest",
+            "SHARE-MOUNT-1 db1/hostshare": "guest",
+        },
     ),
 )

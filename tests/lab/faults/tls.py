@@ -23,8 +23,9 @@ FOLDER = "/run/faults"
 PKI = "/etc/pki/libvirt"
 CERTIFICATE, KEY, CA = f"{PKI}/servercert.pem", f"{PKI}/private/serverkey.pem", "/etc/pki/CA/cacert.pem"
 CLIENT, CLIENT_KEY = f"{PKI}/clientcert.pem", f"{PKI}/private/clientkey.pem"
+CRL = "/etc/pki/CA/cacrl.pem"
 CONF, ARGUMENTS, SOCKET = "/etc/libvirt/libvirtd.conf", "/etc/default/libvirtd", "/run/libvirt/libvirt-sock"
-KEPT = (CERTIFICATE, KEY, CA, CLIENT, CLIENT_KEY, CONF, ARGUMENTS)
+KEPT = (CERTIFICATE, KEY, CA, CRL, CLIENT, CLIENT_KEY, CONF, ARGUMENTS)
 
 LOAD = "virt-admin server-update-tls libvirtd"
 RESTART = f"( {STOP_LIBVIRTD} ); ( {START_LIBVIRTD} ); sleep 0.5"
@@ -32,11 +33,13 @@ SERVER = "server certificate"
 KEYS = f"{PKI}/private"
 SERVER_KEY = {"TLS-KEY-1 server key": "config"}
 ADDRESS = {f"TLS-NAME-1 {SERVER}/10.77.0.2": "config"}
-REFUSED_LINE = {"DAEMON-CONF-1": "error", "DAEMON-CONF-2": "error"}
+REFUSED_LINE = {f"DAEMON-CONF-{number}": "error" for number in (1, 2, 3)}
 OPEN_SOCKET = {"DAEMON-CONF-2 unix_sock_rw_perms": "config"}
 PRESENTED = {"TLS-SHAKE-3": "actual"}
 OF_THE_SERVER = ("TLS-VALID-1", "TLS-CHAIN-1", "TLS-USAGE-1", "TLS-WEAK-1", "TLS-SHAKE-3")
 UNREADABLE = {**{f"{one} {SERVER}": "error" for one in OF_THE_SERVER}, "TLS-NAME-1": "error", "TLS-KEY-2": "error"}
+LIST = {"TLS-CRL-1": "config"}
+SHUT_OUT = {"TLS-SHAKE-1": "actual", "TLS-HOST-1": "error"}
 SILENT = {"LISTEN-TLS-1": "actual", "TLS-SHAKE-1": "actual", "TLS-HOST-1": "actual"}
 
 
@@ -72,6 +75,10 @@ def _pems(lab: Lab, host: Host) -> Mapping[str, bytes]:
         "weak": weak.pem,
         "weak.key": weak.key_pem,
         "client-expired": ca.client(host.name, valid=(-100, -1)).cert,
+        "list-old": ca.revocations(valid=(-60, -1)),
+        "list-foreign": lab.foreign_ca.revocations(),
+        "list-of-server": ca.revocations(host.path(CERTIFICATE).read_bytes()),
+        "list-of-client": ca.revocations((lab.pki / "clientcert.pem").read_bytes()),
         "foreign-ca": lab.foreign_ca.cert,
         "unflagged-ca": maker.make(authority.certificate.subject, None, unflagged, key=authority.key, **how).pem,
         "proxy.py": PROXY.encode(),
@@ -161,6 +168,20 @@ CERTIFICATES = [
     ),
 ]
 
+REVOCATIONS = [
+    replaced("revocation list out of date", CRL, "list-old", LIST),
+    replaced("revocation list of another CA", CRL, "list-foreign", LIST),
+    replaced("revocation list names the server certificate", CRL, "list-of-server", server("TLS-CRL-2")),
+    replaced("revocation list out of date, and loaded: nobody is turned away", CRL, "list-old", LIST, load=True),
+    replaced("our client is revoked", CRL, "list-of-client", SHUT_OUT, load=True),
+    changed(
+        "revocation list gone",
+        f"rm {CRL}",
+        CRL,
+        {"TLS-FILE-1 revocation list": "config", "TLS-CRL-1": "error", "TLS-CRL-2": "error"},
+    ),
+]
+
 FILES = [
     changed("server key readable by all", f"chmod 644 {KEY}", KEY, SERVER_KEY),
     changed("server key of another owner", f"chown 1:1 {KEY}", KEY, SERVER_KEY),
@@ -191,8 +212,9 @@ CONFIGURATION = [
     written(
         "a line that libvirtd refuses to read",
         "max_clients = many",
-        {"DAEMON-CONF-1": "error", "DAEMON-CONF-2": "error"},
+        REFUSED_LINE,
     ),
+    written("another log level in the file only", "log_level = 1", {"DAEMON-CONF-3 log_level": "config"}),
     changed("--listen gone from the arguments file", f"echo >{ARGUMENTS}", ARGUMENTS, {"DAEMON-START-1": "config"}),
 ]
 
@@ -218,7 +240,7 @@ DAEMON = [
     running(
         "our client is shut out",
         'tls_allowed_dn_list = ["CN=nobody"]',
-        {"TLS-SHAKE-1": "actual", "TLS-HOST-1": "error"},
+        SHUT_OUT,
     ),
     running("TLS 1.1 is spoken, too", 'tls_priority = "NORMAL"', {"TLS-SHAKE-2": "actual"}),
     running(
@@ -229,4 +251,4 @@ DAEMON = [
     Fault("another host name", ON, "hostname elsewhere", f"hostname {ON}", {"TLS-HOST-1": "actual"}),
 ]
 
-FAULTS = [*CERTIFICATES, *FILES, *CONFIGURATION, *DAEMON]
+FAULTS = [*CERTIFICATES, *REVOCATIONS, *FILES, *CONFIGURATION, *DAEMON]
