@@ -1,6 +1,7 @@
 """The lab's pure parts: what it writes before anything is started."""
 
 import doctest
+import shutil
 import stat
 import subprocess
 from ipaddress import ip_address
@@ -49,6 +50,7 @@ def test_missing_module_is_named():
         kernel._load_order("kernel/a.ko:", ["9p"])
 
 
+@pytest.mark.skipif(not shutil.which("cpio"), reason="there is no cpio")
 def test_archive_is_what_cpio_reads():
     tree = Tree()
     tree.file("etc/deep/hostname", "web1\n")
@@ -111,6 +113,7 @@ def test_inventory_is_the_contract(tmp_path):
     }
 
 
+@pytest.mark.skipif(not shutil.which("ssh"), reason="there is no ssh")
 def test_ssh_config_is_what_ssh_reads(tmp_path):
     config = tmp_path / "config"
     config.write_text(access.ssh_config(tmp_path))

@@ -145,6 +145,7 @@ def test_a_guests_address_may_come_from_libvirt(access: HostAccess) -> None:
     assert f"{address} port" in str(snapshot.guest("test").unreachable)
 
 
+@needs_sshd
 def test_the_machine_virtvet_runs_on(access: HostAccess) -> None:
     local = HostAccess("here", None, LibvirtAccess(uri="test:///default"), ("here",), None, {})
     snapshot = one(plan(local, UPTIME, Libvirt()))
