@@ -28,7 +28,7 @@ Exit codes:
   5   nothing was checked
   20  a host could not be reached
   21  a profile, inventory or snapshot file cannot be used
-  22  a waiver has expired
+  22  a waiver has expired (kept for waivers, which are to come)
   23  something was mended but did not hold, and was undone"""
 
 click.UsageError.exit_code = ExitCode.USAGE  # click's own is 2, which is "interrupted" here and in pytest

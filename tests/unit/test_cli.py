@@ -72,10 +72,20 @@ def test_unreachable_host_is_reported_once_and_has_its_own_code(tmp_path: Path) 
     )
     done = virtvet("check", "kvm-baseline", "--inventory", "inventory.yaml", cwd=tmp_path)
     assert done.returncode == 20, done.stdout + done.stderr
+    assert done.stdout.strip().startswith("! HOST-REACH-1 · hv1/ssh"), "no letters of pytest"
     assert done.stdout.count("The host answers") == 1
     assert "skipped: see HOST-REACH-1 · hv1/ssh" in done.stdout
     assert "ssh -p 1 -o UserKnownHostsFile=known_hosts root@127.0.0.1 true" in done.stdout
     assert (tmp_path / "reports" / "latest" / "run.json").exists()
+
+
+def test_verbose_is_a_line_for_every_check(tmp_path: Path) -> None:
+    (tmp_path / "known_hosts").write_text("")
+    where = "ssh://root@127.0.0.1:1?known_hosts=known_hosts"
+    done = virtvet("check", "kvm-baseline", "-H", where, "--area", "validation", "-v", cwd=tmp_path)
+    lines = done.stdout.partition("\n\n")[0].splitlines()
+    assert len(lines) > 5
+    assert all(line.startswith(("! HOST-REACH-", "– HOST-")) for line in lines), done.stdout
 
 
 def test_plain_pytest_in_a_checkout_wants_a_profile() -> None:
