@@ -114,7 +114,7 @@ class Session:
     def look_again(self, host: str, checks: Collection[Check]) -> Snapshot:
         """A fresh look at one host, only as far as these checks need. The session's own snapshot stays."""
         plan = self.plan(self.targets[host], checks)
-        return look([plan], lambda _host, _what: None, connections=self.connections)[host]
+        return look([plan], lambda _host, _what: None, self.connections.seconds, self.connections)[host]
 
     def plan(self, target: HostTarget, checks: Collection[Check] | None = None) -> HostPlan:
         """The union of the sources of these checks (default: all selected), host and guests."""

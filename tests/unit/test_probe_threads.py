@@ -7,12 +7,17 @@ import pytest
 from tests.unit.cgroup_looks import V1, V2, changed, look
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import threads
+from virtvet.snapshot.model import Snapshot
 
 ROLES = {93: "emulator", 108: "emulator", 109: "iothread1", 110: "emulator", 111: "vcpu0", 112: "vcpu1"}
 
 
 def roles(name: str, guest: str, edits: dict[str, str | None] | None = None) -> dict[int, str]:
     return {one.tid: one.role for one in threads.threads(look(name, edits), guest)}
+
+
+def in_role(snapshot: Snapshot, guest: str, role: str) -> list[threads.Thread]:
+    return [one for one in threads.threads(snapshot, guest) if one.role == role]
 
 
 def test_vcpus_are_known_by_id_and_iothreads_by_name() -> None:
@@ -78,7 +83,7 @@ def test_an_unknown_guest_is_an_error() -> None:
 
 
 def test_affinity_is_a_set_with_its_line() -> None:
-    thread = threads.in_role(look(V2), "anchor", "vcpu1")[0]
+    thread = in_role(look(V2), "anchor", "vcpu1")[0]
     reading = threads.allowed(look(V2), thread)
     assert reading.value == {1, 3}
     assert reading.excerpt == "Cpus_allowed_list:\t1,3"
@@ -87,7 +92,7 @@ def test_affinity_is_a_set_with_its_line() -> None:
 def test_a_status_without_affinity_is_an_error() -> None:
     snapshot = look(V1, {"/proc/93/task/111/status": "Name:\tCPU 0/TCG\n"})
     with pytest.raises(CannotLook):
-        threads.allowed(snapshot, threads.in_role(snapshot, "web1", "vcpu0")[0])
+        threads.allowed(snapshot, in_role(snapshot, "web1", "vcpu0")[0])
 
 
 def test_only_a_running_thread_is_on_a_cpu() -> None:
@@ -97,13 +102,13 @@ def test_only_a_running_thread_is_on_a_cpu() -> None:
 
 def test_a_thread_may_name_itself_as_it_likes() -> None:
     edit = changed(V2, "/proc/700/task/710/stat", "(CPU 0/KVM)", "(a) R 1 (b)")
-    thread = threads.in_role(look(V2), "anchor", "vcpu0")[0]
+    thread = in_role(look(V2), "anchor", "vcpu0")[0]
     reading = threads.running_on(look(V2, edit), thread)
     assert reading is not None
     assert reading.value == {1}
 
 
 def test_a_short_stat_is_an_error() -> None:
-    thread = threads.in_role(look(V2), "anchor", "vcpu0")[0]
+    thread = in_role(look(V2), "anchor", "vcpu0")[0]
     with pytest.raises(CannotLook):
         threads.running_on(look(V2, {"/proc/700/task/710/stat": "710 (CPU 0/KVM) R 1"}), thread)

@@ -23,7 +23,7 @@ def libvirt_answers(snapshot: Snapshot) -> Reading:
 
 
 def guest_state(snapshot: Snapshot, guest: str, matched: bool) -> Reading:
-    """virDomainGetState in virsh's words: running, idle, paused, in shutdown, shut off, crashed, pmsuspended."""
+    """virDomainGetState in virsh's words: running (idle, too), paused, in shutdown, shut off, crashed, pmsuspended."""
     if not matched:
         known = ", ".join(sorted(snapshot.read(Libvirt()).domains)) or "no guests at all"
         raise CannotLook(guest, f"no guest on {snapshot.machine} matches this name; there are: {known}")

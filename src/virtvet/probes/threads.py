@@ -77,11 +77,6 @@ def threads(snapshot: Snapshot, guest: str) -> tuple[Thread, ...]:
     )
 
 
-def in_role(snapshot: Snapshot, guest: str, role: str) -> tuple[Thread, ...]:
-    """The threads of one role; none when there is no such vCPU or iothread now."""
-    return tuple(thread for thread in threads(snapshot, guest) if thread.role == role)
-
-
 def task(snapshot: Snapshot, pid: int, tid: int, name: str) -> str:
     """A file of /proc/PID/task/TID. Raises CannotLook."""
     return _file(snapshot.read(QEMU), f"/proc/{pid}/task/{tid}/{name}")
