@@ -54,14 +54,20 @@ def _area(area: str, checks: list[Check]) -> Iterator[str]:
         yield f"| {control.id} | {control.title} | {control.severity} | {layers} | {control.requirement} |"
 
 
-def sample() -> Run:
-    """The sample run: the recorded hosts judged by profiles/lab.yaml, with the record's own time and no durations."""
+def sample_session() -> Session:
+    """The recorded hosts, to be judged by profiles/lab.yaml."""
     inventory = from_hostspecs(["ssh://root@hv1", "ssh://root@hv2"])
     profile = load_profile("lab")
     session = Session(
         inventory, dict.fromkeys(inventory.hosts, profile), catalogue.shipped(), Selection(), Connections()
     )
     session.replay(RECORDED)
+    return session
+
+
+def sample() -> Run:
+    """The sample run, with the record's own time and no durations."""
+    session = sample_session()
     taken = min(snapshot.taken for snapshot in session.snapshots.values())
     results = tuple(_results(session))
     return Run(
