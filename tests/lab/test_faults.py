@@ -10,12 +10,12 @@ import pytest
 
 from lab import Lab
 from tests.lab.conftest import PROFILE
-from tests.lab.faults import Fault, cgroups, hosts, reach, shares, tls
+from tests.lab.faults import Fault, hosts, tls
+from tests.lab.faults.proofs import FAULTS
 from tests.lab.judging import Departures, departures, inventory_without_uri, unlike
 
-FAULTS = [*tls.FAULTS, *cgroups.FAULTS, *shares.FAULTS, *hosts.FAULTS, *reach.FAULTS]
-
-Look = Callable[[Fault], Departures]
+Look = Callable[[Fault, Path], Departures]
+Shell = Callable[[str, str], None]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def look(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Look:
     """What departs now on a fault's host."""
     over_ssh = inventory_without_uri(lab, tmp_path_factory.mktemp("inventory"))
     inventories: dict[str, Path] = {"ssh": over_ssh, "tls": lab.inventory}
-    return lambda fault: departures(inventories[fault.libvirt_over], PROFILE, fault.host, fault.deadline)
+    return lambda fault, profile: departures(inventories[fault.libvirt_over], profile, fault.host, fault.deadline)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,8 +33,8 @@ def bad_certificates(lab: Lab) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def shell(lab: Lab) -> Callable[[str, str], None]:
+@pytest.fixture(scope="module")
+def shell(lab: Lab) -> Shell:
     """Run a script on a host or guest of the lab, loudly."""
 
     def run(where: str, script: str) -> None:
@@ -45,11 +45,35 @@ def shell(lab: Lab) -> Callable[[str, str], None]:
     return run
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
-def test_fault_departs_exactly_where_named(fault: Fault, look: Look, shell: Callable[[str, str], None]) -> None:
+@pytest.fixture(scope="module")
+def hardware(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """hv1 with hardware of our making, and the profile that asks for it."""
+    profile = tmp_path_factory.mktemp("hardware") / "hardware.yaml"
+    facts = ", ".join(f"{fact}: true" for fact in hosts.EVERYTHING)
+    profile.write_text(f"virtvet: 1\nextends: {PROFILE}\nhost: {{validation: {{{facts}}}}}\n")
+    try:
+        shell("hv1", hosts.EQUIP)
+        yield profile
+    finally:
+        shell("hv1", hosts.UNEQUIP)
+
+
+def prove(fault: Fault, look: Look, shell: Shell, profile: Path) -> None:
     try:
         shell(fault.on, fault.breaks)
-        assert unlike(look(fault), fault.departs) == []
+        assert unlike(look(fault, profile), fault.departs) == []
     finally:
         shell(fault.on, fault.restores)
-    assert look(fault) == {}
+    assert look(fault, profile) == {}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+def test_fault_departs_exactly_where_named(fault: Fault, look: Look, shell: Shell) -> None:
+    prove(fault, look, shell, PROFILE)
+
+
+@pytest.mark.parametrize("fault", hosts.OF_HARDWARE, ids=[fault.name for fault in hosts.OF_HARDWARE])
+def test_hardware_taken_away_departs_exactly_where_named(
+    fault: Fault, look: Look, shell: Shell, hardware: Path
+) -> None:
+    prove(fault, look, shell, hardware)

@@ -11,8 +11,10 @@ import pytest
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.expect import Contains, matches
 from virtvet.probes import kernel, mounts, shares
+from virtvet.profile import Profile
 from virtvet.snapshot.model import Absent, Answer, Completed, Content, Domain, LibvirtAnswer, Snapshot, Status
 from virtvet.snapshot.sources import Libvirt, Source, Stat
+from virtvet.target import GuestTarget, HostTarget
 
 DATA = Path(__file__).parents[1] / "probes" / "shares"
 TAKEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,6 +55,20 @@ def test_every_layer_agrees(layer: str, tag: str, directory: str, driver: str, a
     found = (device.directory, device.driver, device.accessmode, device.readonly, device.type)
     assert found == (directory, driver, accessmode, readonly, "mount")
     assert len(device.excerpt) > 20
+
+
+def test_a_share_wanted_over_9p_is_seen_over_virtiofs() -> None:
+    wanted = Profile.model_validate({"virtvet": 1, "guests": {"db1": {"shares": {"fast": {"source": "/srv/share"}}}}})
+    guests = (GuestTarget("db1", wanted.guests["db1"], "hv1"),)
+    asked = set(shares.sources(HostTarget("hv1", wanted, None, guests)))  # type: ignore[arg-type]
+    assert asked >= {shares.VIRTIOFSD, shares.VIRTIOFSD_PIDS}
+    assert shares.attribute_of(shares.exported, "driver")(host(), GUEST, "fast").value == "virtiofs"
+
+
+@pytest.mark.parametrize("type_", ["mount", "template"])
+def test_another_type_is_seen(type_: str) -> None:
+    other = XML.replace("<filesystem type='mount'", f"<filesystem type='{type_}'")
+    assert shares.attribute_of(shares.running, "type")(host(xml=other), GUEST, "mapped").value == type_
 
 
 @pytest.mark.parametrize("layer", LAYERS)

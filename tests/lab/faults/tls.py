@@ -36,7 +36,7 @@ ADDRESS = {f"TLS-NAME-1 {SERVER}/10.77.0.2": "config"}
 REFUSED_LINE = {f"DAEMON-CONF-{number}": "error" for number in (1, 2, 3)}
 OPEN_SOCKET = {"DAEMON-CONF-2 unix_sock_rw_perms": "config"}
 PRESENTED = {"TLS-SHAKE-3": "actual"}
-OF_THE_SERVER = ("TLS-VALID-1", "TLS-CHAIN-1", "TLS-USAGE-1", "TLS-WEAK-1", "TLS-SHAKE-3")
+OF_THE_SERVER = ("TLS-VALID-1", "TLS-CHAIN-1", "TLS-USAGE-1", "TLS-WEAK-1", "TLS-CRL-2", "TLS-SHAKE-3")
 UNREADABLE = {**{f"{one} {SERVER}": "error" for one in OF_THE_SERVER}, "TLS-NAME-1": "error", "TLS-KEY-2": "error"}
 LIST = {"TLS-CRL-1": "config"}
 SHUT_OUT = {"TLS-SHAKE-1": "actual", "TLS-HOST-1": "error"}
@@ -155,7 +155,7 @@ CERTIFICATES = [
     replaced("server certificate is a client's", CERTIFICATE, "clients", server("TLS-USAGE-1") | PRESENTED),
     replaced("server certificate renewed, not loaded", CERTIFICATE, "renewed", PRESENTED),
     replaced("server certificate is none", CERTIFICATE, "proxy.py", UNREADABLE),
-    replaced("CA file of another CA", CA, "foreign-ca", {"TLS-CHAIN-1": "config"}),
+    replaced("CA file of another CA", CA, "foreign-ca", {"TLS-CHAIN-1": "config"} | LIST),
     replaced("CA without the CA flag", CA, "unflagged-ca", {"TLS-USAGE-1 ca certificate": "config"}),
     replaced("client certificate expired", CLIENT, "client-expired", {"TLS-VALID-1 client certificate": "config"}),
     replaced("server key of another certificate", KEY, "weak.key", {"TLS-KEY-2 server key": "config"}),

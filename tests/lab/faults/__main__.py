@@ -1,0 +1,7 @@
+"""`python -m tests.lab.faults > docs/proofs.md`"""
+
+import sys
+
+from tests.lab.faults.proofs import page
+
+sys.stdout.write(page())
