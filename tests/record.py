@@ -13,7 +13,7 @@ from lab import Lab
 from tests.lab.faults import cgroups, shares, tls
 from virtvet import catalogue
 from virtvet.inventory import load_inventory
-from virtvet.refresh import RECORDED, main
+from virtvet.refresh import RECORDED, TOP, main
 from virtvet.session import Selection, Session, profiles_of
 from virtvet.snapshot.connections import Connections
 from virtvet.snapshot.store import save
@@ -26,7 +26,7 @@ def record() -> None:
     lab = Lab.attach()
     inventory = load_inventory(lab.inventory)
     known = {fault.name: fault for fault in (*tls.FAULTS, *cgroups.FAULTS, *shares.FAULTS)}
-    with ExitStack() as restore, Connections() as connections:
+    with tls.prepared(lab), ExitStack() as restore, Connections() as connections:
         for name in FAULTS:
             fault = known[name]
             machine = lab.guests[fault.on] if "/" in fault.on else lab.hosts[fault.on]
@@ -35,6 +35,8 @@ def record() -> None:
         session = Session(inventory, profiles_of(inventory, "lab"), catalogue.shipped(), Selection(), connections)
         session.look(lambda _host, _what: None, deadline=30)
         save(session.snapshots, RECORDED)
+    # where this checkout stands shows in the hosts' mount tables, and is nobody's business
+    RECORDED.write_text(RECORDED.read_text().replace(str(TOP), "/checkout"))
 
 
 if __name__ == "__main__":

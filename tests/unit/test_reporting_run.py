@@ -81,9 +81,9 @@ def test_a_run_comes_back_as_it_was(tmp_path: Path) -> None:
         assert load_run(write_run(run, tmp_path)) == run
 
 
-def test_the_sample_has_every_outcome() -> None:
+def test_the_sample_shows_failures() -> None:
     outcomes = {found.outcome for found in load_run(SAMPLE).results}
-    assert outcomes == set(Outcome)
+    assert outcomes >= {Outcome.PASSED, Outcome.FAILED}
 
 
 def test_the_committed_schema_is_current() -> None:
