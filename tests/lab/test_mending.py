@@ -30,7 +30,8 @@ REPIN = "virsh -q vcpupin web1 0 0 --live --config; virsh -q vcpupin web1 1 0-1 
 OPTIONS = "trans=virtio,version=9p2000.L,posixacl,cache=loose"
 LINE = f"hostshare /mnt/share 9p {OPTIONS} 0 0"
 MENDED = f"hostshare /mnt/share 9p {OPTIONS},rw 0 0"
-SHARE = "cat /proc/mounts /etc/fstab; ls -ld /mnt /mnt/share; ls /etc"
+# a directory's own time changes when one is made in it and removed again
+SHARE = "cat /proc/mounts /etc/fstab; stat -c '%A %u:%g %n' /mnt /mnt/share; ls /etc"
 REMOUNT = (
     f"mkdir -p /mnt/share; echo '{LINE}' > /etc/fstab; grep -q ' /mnt/share 9p ' /proc/mounts || mount /mnt/share; "
     "sync; umount /mnt/other/deep 2>/dev/null; rm -rf /mnt/other"
