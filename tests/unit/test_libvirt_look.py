@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import libvirt
 import pytest
 
 from virtvet.errors import Unreachable
 from virtvet.inventory import HostAccess, Libvirt
-from virtvet.snapshot.libvirt_look import LibvirtLink, tls_port
+from virtvet.snapshot.libvirt_look import LibvirtLink, tls_port, words
 from virtvet.snapshot.side_by_side import Deadline
 
 DOMAIN = """
@@ -121,3 +122,12 @@ def test_the_pki_goes_into_a_tls_uri(tmp_path: Path, uri: str | None, seen: str)
 )
 def test_the_port_of_a_tls_uri(uri: str | None, port: int | None) -> None:
     assert tls_port(uri) == port
+
+
+def test_a_libvirt_that_does_not_know_a_call_is_told_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(libvirt.libvirtError) as raised:
+        link(tmp_path, 1).open(Deadline(9)).getSEVInfo()
+    assert words(raised.value) == (
+        "this function is not supported by the connection driver: virNodeGetSEVInfo "
+        "(is the host's libvirt older than this?)"
+    )

@@ -90,9 +90,9 @@ class LibvirtLink:
         try:
             return self._call(libvirt.open, uri)
         except libvirt.libvirtError as error:
-            words = self._bridge.words() if self._bridge else ""
+            complaint = self._bridge.words() if self._bridge else ""
             self.close()
-            raise Unreachable(self.access.name, words or _words(error)) from None
+            raise Unreachable(self.access.name, complaint or words(error)) from None
 
     def look(self, deadline: Deadline) -> LibvirtAnswer:
         """Identity, capabilities and every domain. Raises Unreachable."""
@@ -100,7 +100,7 @@ class LibvirtLink:
         try:
             return self._answer(connection)
         except libvirt.libvirtError as error:
-            raise Unreachable(self.access.name, _words(error)) from None
+            raise Unreachable(self.access.name, words(error)) from None
 
     def _answer(self, connection: Any) -> LibvirtAnswer:
         """Two rounds: which domains there are; then what they are, together with what nothing else waits for.
@@ -138,7 +138,7 @@ class LibvirtLink:
             domain = self._call(connection.lookupByName, guest)
             found = self._call(domain.interfaceAddresses, sources[source])
         except libvirt.libvirtError as error:
-            raise Unreachable(f"{self.access.name}/{guest}", _words(error)) from None
+            raise Unreachable(f"{self.access.name}/{guest}", words(error)) from None
         return tuple(address["addr"] for interface in found.values() for address in interface["addrs"] or ())
 
     def close(self) -> None:
@@ -181,11 +181,11 @@ def ask_hostname(address: str, port: int, pki: Path | None) -> Hostname | Failed
     try:
         connection = libvirt.open(_with_pki(f"qemu+tls://{host}:{port}/system", pki))
     except libvirt.libvirtError as error:
-        return Failed(_words(error))
+        return Failed(words(error))
     try:
         return Hostname(connection.getHostname())
     except libvirt.libvirtError as error:
-        return Failed(_words(error))
+        return Failed(words(error))
     finally:
         connection.close()
 
@@ -203,9 +203,11 @@ def _with_pki(uri: str, pki: Path | None) -> str:
     return uri + ("&" if urlsplit(uri).query else "?") + urlencode({"pkipath": pki.resolve()}, quote_via=quote)
 
 
-def _words(error: libvirt.libvirtError) -> str:
-    """libvirt's message in a line."""
-    return " ".join((error.get_error_message() or str(error)).split())[:500]
+def words(error: libvirt.libvirtError) -> str:
+    """libvirt's message in a line. A daemon too old for a call, and one not made for it, say the same."""
+    said = " ".join((error.get_error_message() or str(error)).split())[:500]
+    unknown = error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT
+    return f"{said} (is the host's libvirt older than this?)" if unknown else said
 
 
 class Bridge:
