@@ -56,7 +56,7 @@ def test_a_torn_last_line_was_never_acted_upon(journal: Journal) -> None:
     os.truncate(journal.path, journal.path.stat().st_size - 40)
     assert [entry.change.title for entry in open_changes(journal.path)] == ["make whole"]
     again = Journal.reopen(journal.path)
-    again.mark(again.entries[0], State.UNDONE)
+    again.mark(open_changes(journal.path)[0], State.UNDONE)
     again.close()
     assert open_changes(journal.path) == []
 

@@ -80,8 +80,6 @@ class Journal:
 
     def __init__(self, path: Path, header: Header) -> None:
         self.path, self.header = path, header
-        self.entries: list[Entry] = []
-        """What stood in a journal that was reopened."""
         self._file: BinaryIO | None = None
         self._last = 0
 
@@ -94,8 +92,8 @@ class Journal:
         file.truncate(len(whole))
         file.seek(0, os.SEEK_END)
         journal = cls(path, header)
-        journal._file, journal.entries = file, _entries(records)
-        journal._last = max((entry.seq for entry in journal.entries), default=0)
+        journal._file = file
+        journal._last = max((record.seq for record in records), default=0)
         return journal
 
     def plan(self, change: Change) -> Entry:

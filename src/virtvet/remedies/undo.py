@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from virtvet.errors import BadInput
-from virtvet.remedies.journal import NAME, Entry, Journal, State
+from virtvet.remedies.journal import NAME, Entry, Journal, open_changes
 from virtvet.remedies.operations import Hands
 from virtvet.remedies.settle import TakeBackFailed, take_back
 
@@ -35,9 +35,7 @@ def undo(path: Path, hands: Hands) -> list[Undone]:
     """Take back all open changes of a journal, last first; one failing stops no other. Raises as Journal.reopen."""
     journal = Journal.reopen(path)
     try:
-        return [
-            _undone(entry, journal, hands) for entry in reversed(journal.entries) if entry.state is not State.UNDONE
-        ]
+        return [_undone(entry, journal, hands) for entry in reversed(open_changes(path))]
     finally:
         journal.close()
 
