@@ -13,7 +13,7 @@ from lab.errors import LabError
 from lab.kernel import Kernel, kernel
 from lab.machine import CHECKER, Guest, Host, wait_until
 from lab.progress import Progress
-from lab.spec import HOSTS, NETWORK, GuestSpec, HostSpec
+from lab.spec import HOSTS, MIB, NETWORK, GuestSpec, HostSpec
 
 INIT = Path(__file__).with_name("init.py")
 
@@ -220,6 +220,9 @@ class Bringup:
         own = userland.own(guest, self.client_key, host_key.read_bytes())
         if guest.disk_mib:
             userland.disk_root(own).ext4(folder / f"{guest.name}.img", guest.disk_mib)
+        if guest.empty_mib:
+            with (folder / f"{guest.name}.img").open("wb") as image:
+                image.truncate(guest.empty_mib * MIB)
         archive = self.base.result().read_bytes()
         (folder / f"{guest.name}.cpio").write_bytes(archive + (b"" if guest.disk_mib else own.archive()))
 

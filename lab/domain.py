@@ -39,7 +39,21 @@ def domain_xml(guest: GuestSpec) -> str:
     _text(ET.SubElement(features, "tcg"), "tb-cache", "64", unit="MiB")
     _text(domain, "on_reboot", "restart")
     _devices(ET.SubElement(domain, "devices"), guest)
+    if guest.more:
+        merge(domain, ET.fromstring(guest.more))
     return _string(domain)
+
+
+def merge(domain: ET.Element, more: ET.Element) -> None:
+    """Devices are added, a balloon instead of the usual one; every other element takes its namesake's place."""
+    for element in more:
+        found = domain.find(element.tag)
+        if found is not None and element.tag == "devices":
+            merge(found, element)
+            continue
+        if found is not None and (domain.tag == "domain" or element.tag == "memballoon"):
+            domain.remove(found)
+        domain.append(element)
 
 
 def _vcpus(domain: ET.Element, guest: GuestSpec) -> None:
@@ -72,7 +86,12 @@ def _boot(domain: ET.Element, guest: GuestSpec) -> None:
     _text(system, "type", "hvm", arch="x86_64", machine="pc")
     _text(system, "kernel", "/var/lib/libvirt/boot/vmlinux")
     _text(system, "initrd", f"{IMAGES}/{guest.name}.cpio")
-    _text(system, "cmdline", CMDLINE + (" root=/dev/vda" if guest.disk_mib else ""))
+    _text(system, "cmdline", " ".join(_cmdline(guest)))
+
+
+def _cmdline(guest: GuestSpec) -> list[str]:
+    root = ["root=/dev/vda"] if guest.disk_mib else []
+    return [CMDLINE, *root, *filter(None, [guest.cmdline])]
 
 
 def _devices(devices: ET.Element, guest: GuestSpec) -> None:

@@ -48,6 +48,13 @@ class GuestSpec:
     memtune: Mapping[str, int] = field(default_factory=dict)  # `virsh memtune` options, KiB
     share: Share | None = None
     disk_mib: int | None = None
+    """A disk to boot from."""
+    empty_mib: int | None = None
+    """An empty disk."""
+    cmdline: str = ""
+    """More words for the guest's kernel."""
+    more: str = ""
+    """More of its domain XML: merged by `domain.merge`, element by element."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,74 @@ PLAIN1 = GuestSpec(
     mac="52:54:00:77:01:13",
     address="10.78.1.13",
 )
+APP1 = GuestSpec(
+    name="app1",
+    uuid="7f3c0000-0000-4000-8000-000000000104",
+    mac="52:54:00:77:01:14",
+    address="10.78.1.14",
+    empty_mib=64,
+    cmdline="memhp_default_state=online",
+    more="""
+    <domain>
+      <metadata>
+        <libosinfo:libosinfo xmlns:libosinfo="http://libosinfo.org/xmlns/libvirt/domain/1.0">
+          <libosinfo:os id="http://debian.org/debian/12"/>
+        </libosinfo:libosinfo>
+      </metadata>
+      <maxMemory slots="4" unit="MiB">1024</maxMemory>
+      <memory unit="MiB">384</memory>
+      <currentMemory unit="MiB">352</currentMemory>
+      <memoryBacking><nosharepages/><source type="memfd"/><access mode="shared"/></memoryBacking>
+      <vcpu placement="static" current="3">4</vcpu>
+      <vcpus>
+        <vcpu id="0" enabled="yes" hotpluggable="no" order="1"/>
+        <vcpu id="1" enabled="yes" hotpluggable="no" order="2"/>
+        <vcpu id="2" enabled="yes" hotpluggable="yes" order="3"/>
+        <vcpu id="3" enabled="no" hotpluggable="yes"/>
+      </vcpus>
+      <iothreads>1</iothreads>
+      <blkiotune>
+        <weight>300</weight>
+      </blkiotune>
+      <cputune>
+        <vcpusched vcpus="0-1" scheduler="batch"/>
+        <iothreadsched iothreads="1" scheduler="idle"/>
+        <emulatorsched scheduler="batch"/>
+      </cputune>
+      <numatune><memory mode="strict" nodeset="0"/></numatune>
+      <cpu mode="custom" match="exact" check="none">
+        <model fallback="forbid">Westmere</model>
+        <vendor>Intel</vendor>
+        <topology sockets="1" dies="1" cores="2" threads="2"/>
+        <feature policy="require" name="rdrand"/>
+        <feature policy="disable" name="aes"/>
+        <numa><cell id="0" cpus="0-3" memory="256" unit="MiB" memAccess="shared"/></numa>
+      </cpu>
+      <devices>
+        <disk type="file" device="disk">
+          <driver name="qemu" type="raw" cache="none" io="threads" discard="unmap" iothread="1"/>
+          <source file="/var/lib/libvirt/images/app1.img"/>
+          <target dev="vda" bus="virtio"/>
+          <iotune>
+            <read_bytes_sec>20971520</read_bytes_sec>
+            <write_bytes_sec>10485760</write_bytes_sec>
+            <total_iops_sec>500</total_iops_sec>
+            <total_iops_sec_max>800</total_iops_sec_max>
+            <total_iops_sec_max_length>2</total_iops_sec_max_length>
+            <size_iops_sec>4096</size_iops_sec>
+          </iotune>
+        </disk>
+        <interface type="bridge">
+          <mac address="52:54:00:77:01:24"/>
+          <source bridge="virbr0"/>
+          <target dev="app1lan"/>
+          <model type="e1000"/>
+        </interface>
+        <memory model="dimm"><target><size unit="MiB">128</size><node>0</node></target></memory>
+      </devices>
+    </domain>""",
+)
+"""Memory and vCPUs that can be plugged, schedulers, a CPU of its own, throttled storage, a second interface."""
 WEB2 = GuestSpec(
     name="web2",
     uuid="7f3c0000-0000-4000-8000-000000000201",
@@ -131,7 +206,7 @@ HOSTS = (
         uuid="7f3c0000-0000-4000-8000-000000000001",
         address=IPv4Interface("10.77.0.1/24"),
         gateway=IPv4Interface("10.78.1.1/24"),
-        guests=(WEB1, DB1, PLAIN1),
+        guests=(WEB1, DB1, PLAIN1, APP1),
         partitions={OPENSTACK: 2048 * MIB},
     ),
     HostSpec(

@@ -12,13 +12,14 @@ from time import monotonic
 from virtvet.check import Case, Check
 from virtvet.errors import BadInput, Problem
 from virtvet.inventory import HostAccess, Inventory
+from virtvet.probes import qemu
 from virtvet.probes.reach import UPTIME
 from virtvet.profile import Profile
 from virtvet.profile.load import load_profile
 from virtvet.snapshot.connections import Connections
 from virtvet.snapshot.look import HostPlan, look
 from virtvet.snapshot.model import LibvirtAnswer, Snapshot
-from virtvet.snapshot.sources import HostSource, Libvirt, Source
+from virtvet.snapshot.sources import HostSource, Libvirt, Qmp, Source
 from virtvet.snapshot.store import load as load_snapshots
 from virtvet.target import GuestTarget, HostTarget
 
@@ -119,7 +120,7 @@ class Session:
     def plan(self, target: HostTarget, checks: Collection[Check] | None = None) -> HostPlan:
         """The union of the sources of these checks (default: all selected), host and guests."""
         chosen = self.checks if checks is None else tuple(checks)
-        sources: set[Source] = {UPTIME, Libvirt()}
+        sources: set[Source] = {UPTIME, Libvirt(), *(qemu.SOURCES if target.profile.guests else ())}
         for check in chosen:
             sources.update(check.sources(target))
 
@@ -128,7 +129,13 @@ class Session:
             asked = {guest.name: self._inside(guest, chosen) for guest in guests}
             return {name: wanted for name, wanted in asked.items() if wanted}
 
-        return HostPlan(target.access, frozenset(sources), inside)
+        def monitors(domains: Collection[str]) -> frozenset[Qmp]:
+            seen = target.seen(domains)
+            asked = {source for check in chosen for source in check.sources(seen) if isinstance(source, Qmp)}
+            return frozenset(one for one in asked if one.guest in domains and self.selection.takes_guest(one.guest))
+
+        patterns = {source for source in sources if isinstance(source, Qmp)}
+        return HostPlan(target.access, frozenset(sources - patterns), inside, monitors, qemu.started_by_hand)
 
     def cases(self, check: Check, host: str) -> Iterable[Case]:
         """The check's cases on this host that the selection takes."""
@@ -143,7 +150,7 @@ class Session:
         self.snapshots.update(snapshots)
         for name, snapshot in snapshots.items():
             if isinstance(answer := _libvirt_of(snapshot), LibvirtAnswer):
-                self.targets[name] = self._with_inside(self.targets[name].seen(answer.domains))
+                self.targets[name] = self._with_inside(self.targets[name].seen({*answer.domains, *snapshot.by_hand}))
 
     def _with_inside(self, target: HostTarget) -> HostTarget:
         guests = (replace(guest, inside=bool(self._inside(guest, self.checks))) for guest in target.guests)

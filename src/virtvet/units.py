@@ -21,6 +21,7 @@ UNLIMITED = -1
 """How libvirt and cpu.cfs_quota_us write "no quota"."""
 
 _SIZE = re.compile(r"(\d{1,19})\s*(?:([kmgtpe])(i?b)?|b|bytes?)?", re.IGNORECASE | re.ASCII)
+_BITS = re.compile(r"(\d{1,19})\s*([kmgt]?)bit(?:\s*/\s*s|ps)", re.IGNORECASE | re.ASCII)
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,2})?)\s*%", re.ASCII)
 _TIME = re.compile(r"(\d{1,19})\s*(us|ms|s)", re.ASCII)
 _DAYS = re.compile(r"(\d{1,6})\s*(?:d|days?)", re.ASCII)
@@ -68,6 +69,24 @@ def parse_host_size(written: object) -> int | Share:
     if not 0 < percent <= 100:
         raise ValueError(f"{as_written(written)} is no share of the host's memory: use more than 0% and at most 100%")
     return Share(percent)
+
+
+def parse_rate(written: object) -> int:
+    """Bytes a second. `"20 MiB/s"` -> 20971520, `"10 Mbit/s"` -> 1250000 (bits by powers of 1000, as tc(8) has them).
+
+    A plain number, and a size without `/s`, are bytes a second.
+    """
+    match = _BITS.fullmatch(written.strip()) if isinstance(written, str) else None
+    if match is None:
+        size = re.sub(r"\s*/\s*s$", "", written.strip()) if isinstance(written, str) else written
+        try:
+            return parse_size(size)
+        except ValueError:
+            _refuse(written, "rate", "use bytes a second or a unit such as 20 MiB/s, 10 Mbit/s")
+    bits = int(match[1]) * 1000 ** " kmgt".index((match[2] or " ").lower())
+    if bits % 8:
+        raise ValueError(f"{as_written(written)} is no whole number of bytes a second")
+    return _bounded(bits // 8, 0, MAX_BYTES, "rate", written)
 
 
 def parse_microseconds(written: object) -> int:
@@ -187,6 +206,7 @@ def _short(text: str) -> str:
 
 _SIZE_TEXT = r"[0-9]{1,19}\s*([KkMmGgTtPpEe]([Ii]?[Bb])?|[Bb]([Yy][Tt][Ee][Ss]?)?)?"
 _SHARE_TEXT = r"[0-9]{1,3}(\.[0-9]{1,2})?\s*%"
+_RATE_TEXT = rf"{_SIZE_TEXT}(\s*/\s*s)?|[0-9]{{1,19}}\s*[KkMmGgTt]?[Bb][Ii][Tt](\s*/\s*s|[Pp][Ss])"
 _TIME_TEXT = r"[0-9]{1,19}\s*(us|ms|s)"
 _CPU_TEXT = r"\s*(\^?[0-9]{1,5}|[0-9]{1,5}-[0-9]{1,5})\s*"
 
@@ -202,6 +222,8 @@ _CPU = {"type": "integer", "minimum": 0, "maximum": MAX_CPUS - 1}
 
 Size = Annotated[int, BeforeValidator(parse_size), _schema(_SIZE_TEXT, ["512 MiB", "1 GiB", 4096], _WHOLE)]
 """Bytes."""
+Rate = Annotated[int, BeforeValidator(parse_rate), _schema(_RATE_TEXT, ["20 MiB/s", "10 Mbit/s"], _WHOLE)]
+"""Bytes a second."""
 HostSize = Annotated[
     int | Share,
     BeforeValidator(parse_host_size),

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
-from virtvet.probes import cgroup, pins, threads
+from virtvet.probes import cgroup, pins, qemu, threads
 from virtvet.snapshot.model import Absent, Answer, Completed, Content, Domain, LibvirtAnswer, Snapshot
 from virtvet.snapshot.sources import File, Libvirt, Source
 
@@ -47,7 +47,7 @@ def look(name: str, edits: Mapping[str, str | None] | None = None) -> Snapshot:
             cgroup.PAGE_SIZE: Completed(0, said["getconf PAGESIZE"].encode(), b""),
             cgroup.FILES: below("/sys/fs/cgroup/*machine*"),
             threads.QEMU: below("/proc/*/comm", "/proc/*/task/*"),
-            threads.PIDS: below(threads.PIDS.pattern),
+            qemu.PIDS: below(qemu.PIDS.pattern),
             threads.VCPUS: below(threads.VCPUS.pattern),
             Libvirt(): LibvirtAnswer("qemu:///system", name, 9000000, 7002000, "", _domains(said)),
         },

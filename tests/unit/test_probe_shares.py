@@ -10,7 +10,7 @@ import pytest
 
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.expect import Contains, matches
-from virtvet.probes import kernel, mounts, shares
+from virtvet.probes import kernel, mounts, qemu, shares
 from virtvet.profile import Profile
 from virtvet.snapshot.model import Absent, Answer, Completed, Content, Domain, LibvirtAnswer, Snapshot, Status
 from virtvet.snapshot.sources import Libvirt, Source, Stat
@@ -31,7 +31,8 @@ def host(
     domain = Domain(GUEST, "7f3c", "running" if xml else "shut off", True, xml, XML)
     usual: dict[Source, Answer] = {
         Libvirt(): LibvirtAnswer("qemu:///system", "hv1", 9_000_000, 7_002_000, "<capabilities/>", {GUEST: domain}),
-        shares.QEMU_ARGUMENTS: Completed(0, ARGUMENTS, b""),
+        qemu.ARGUMENTS: Completed(0, ARGUMENTS, b""),
+        qemu.PIDS: {f"/run/libvirt/qemu/{GUEST}.pid": Content(b"258")},
         shares.VIRTIOFSD: {"/proc/256/cmdline": Content(VIRTIOFSD)},
         shares.VIRTIOFSD_PIDS: {PID: Content(b"256")},
     }
@@ -88,10 +89,13 @@ def test_a_guest_that_is_off_has_no_such_layer(layer: str) -> None:
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
-        ({shares.QEMU_ARGUMENTS: Completed(0, b"", b"")}, "bears this guest's name"),
-        ({shares.QEMU_ARGUMENTS: Completed(0, b"/proc/9/cmdline:guest=odd\0", b"")}, "bears this guest's name"),
-        ({shares.QEMU_ARGUMENTS: Absent()}, "does not exist"),
-        ({shares.QEMU_ARGUMENTS: Completed(0, ARGUMENTS.replace(b'"addr"', b"addr"), b"")}, "is not JSON"),
+        ({qemu.ARGUMENTS: Completed(0, b"", b"")}, "no QEMU process 258"),
+        (
+            {qemu.ARGUMENTS: Completed(0, b"/proc/258/cmdline:-name\0/proc/258/cmdline-odd\0", b"")},
+            "is not odd,share's",
+        ),
+        ({qemu.ARGUMENTS: Absent()}, "does not exist"),
+        ({qemu.ARGUMENTS: Completed(0, ARGUMENTS.replace(b'"addr"', b"addr"), b"")}, "is not JSON"),
         ({shares.VIRTIOFSD_PIDS: {}}, "no virtiofsd of odd,share serves fast"),
         ({shares.VIRTIOFSD_PIDS: {PID.replace("/4-", "/5-"): Content(b"256")}}, "no virtiofsd"),
         ({shares.VIRTIOFSD: {}}, "is not running"),
@@ -107,12 +111,12 @@ def test_arguments_of_an_older_libvirt() -> None:
         "local,security_model=passthrough,id=fsdev-fs0,path=/srv/share",
         "virtio-9p-pci,id=fs0,fsdev=fsdev-fs0,mount_tag=hostshare,bus=pci.0,addr=0x2",
     )
-    device = shares.from_arguments(arguments, "hostshare", "/proc/1/cmdline")
+    device = shares.from_process(qemu.Process(1, arguments), "hostshare")
     assert (device.directory, device.accessmode, device.readonly) == ("/srv/share", "passthrough", False)
 
 
 def test_a_device_whose_backend_is_not_there() -> None:
-    device = shares.from_arguments(('{"driver":"virtio-9p-pci","fsdev":"x","mount_tag":"t"}',), "t", "/proc/1/cmdline")
+    device = shares.from_process(qemu.Process(1, ('{"driver":"virtio-9p-pci","fsdev":"x","mount_tag":"t"}',)), "t")
     assert (device.directory, device.accessmode) == (None, None)
 
 

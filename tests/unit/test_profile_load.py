@@ -47,7 +47,9 @@ UNUSABLE = {
     ),
     "unknown_key_below": (
         {"a.yaml": "virtvet: 1\nguests:\n  web1:\n    cpu: {pin: {}}\n"},
-        ['a.yaml:4:11: unknown key "pin" (did you mean "pins"? allowed: pins, bandwidth)'],
+        [
+            'a.yaml:4:11: unknown key "pin" (did you mean "pins"? allowed: model, topology, vcpus, pins, bandwidth, schedulers)'
+        ],
     ),
     "wrong_types": (
         {"a.yaml": "virtvet: 1\ntitle: 5\nhost: []\nguests:\n  web1: {optional: yes, state: on}\n"},

@@ -27,7 +27,7 @@ from virtvet.snapshot.model import (
     TooLarge,
     Unreadable,
 )
-from virtvet.snapshot.sources import Command, File, Glob, Handshake, Libvirt, Processes, Stat, TlsLibvirt, Tree
+from virtvet.snapshot.sources import Command, File, Glob, Handshake, Libvirt, Processes, Qmp, Stat, TlsLibvirt, Tree
 from virtvet.snapshot.store import KINDS, load, save
 
 TAKEN = datetime(2026, 11, 22, 22, 0, 0, 123456, tzinfo=UTC)
@@ -49,11 +49,12 @@ ANSWERS: dict[sources.Source, model.Answer] = {
     Libvirt(): LibvirtAnswer("qemu:///system", "hv1", 9000000, 7002000, "<capabilities/>", {"wéb1": DOMAIN}),
     TlsLibvirt(): Hostname("hv1"),
     Handshake("none", "1.1", 99): Shake(False, "TLSv1.1", (b"0\x82", b""), "refused"),
+    Qmp("wéb1", "qom-get", (("path", "/machine"),)): Content(b"true"),
     Handshake(): Failed("no route"),
 }
 INSIDE = Snapshot("hv1/wéb1", TAKEN, {File("/proc/uptime"): Content(b"1.5 2.5\n")})
 GONE = Snapshot("hv1/db1", TAKEN, unreachable="the guest is shut off")
-HV1 = Snapshot("hv1", TAKEN, ANSWERS, {"wéb1": INSIDE, "db1": GONE}, tools="virtvet 1")
+HV1 = Snapshot("hv1", TAKEN, ANSWERS, {"wéb1": INSIDE, "db1": GONE}, tools="virtvet 1", by_hand={"hand": 4711})
 HV2 = Snapshot("hv2", TAKEN, unreachable="did not answer within 30 s")
 
 
@@ -101,8 +102,8 @@ BROKEN: dict[str, tuple[str, bytes]] = {
     "is no snapshot file": ("x", b"hello"),
     "is no snapshot file:": ("x", b"[" * 100000),
     "is no snapshot file$|is no snapshot file ": ("x", b"[]"),
-    "is a snapshot of format 2": ("x", b'{"virtvet-snapshot": 2}'),
-    "is damaged: 'hosts' is missing": ("x", b'{"virtvet-snapshot": 1}'),
+    "is a snapshot of format 1": ("x", b'{"virtvet-snapshot": 1}'),
+    "is damaged: 'hosts' is missing": ("x", b'{"virtvet-snapshot": 2}'),
     "cannot read .*: Not a gzipped file": ("x.gz", b"hello"),
     "cannot read .*: Compressed file ended": ("x.gz", gzip.compress(b"{}" * 1000)[:-20]),
 }
@@ -153,6 +154,6 @@ def test_a_damaged_file_is_refused_in_words(tmp_path: Path, damage: Callable[[di
 
 
 def test_a_host_that_is_no_snapshot_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text('{"virtvet-snapshot": 1, "hosts": {"hv1": {"is": "Absent"}}}')
+    (tmp_path / "file").write_text('{"virtvet-snapshot": 2, "hosts": {"hv1": {"is": "Absent"}}}')
     with pytest.raises(BadInput, match="is damaged: hv1 is no snapshot"):
         load(tmp_path / "file")

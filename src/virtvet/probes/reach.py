@@ -25,8 +25,10 @@ def libvirt_answers(snapshot: Snapshot) -> Reading:
 def guest_state(snapshot: Snapshot, guest: str, matched: bool) -> Reading:
     """virDomainGetState in virsh's words: running (idle, too), paused, in shutdown, shut off, crashed, pmsuspended."""
     if not matched:
-        known = ", ".join(sorted(snapshot.read(Libvirt()).domains)) or "no guests at all"
+        known = ", ".join(sorted({*snapshot.read(Libvirt()).domains, *snapshot.by_hand})) or "no guests at all"
         raise CannotLook(guest, f"no guest on {snapshot.machine} matches this name; there are: {known}")
+    if guest in snapshot.by_hand:
+        return Reading("running", f"/proc/{snapshot.by_hand[guest]}", "started by hand, without libvirt")
     return Reading(snapshot.domain(guest).state, f"virsh domstate {guest}")
 
 

@@ -7,34 +7,20 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lxml import etree
 
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.probes import domain_xml, kernel, mounts, v9fs
+from virtvet.probes import domain_xml, kernel, mounts, qemu, v9fs
+from virtvet.probes.qemu import Process, keywords
 from virtvet.snapshot.model import Snapshot, Status, text_of
-from virtvet.snapshot.sources import Command, Glob, HostSource, Libvirt, Processes, Source, Stat
+from virtvet.snapshot.sources import Glob, HostSource, Libvirt, Processes, Source, Stat
 
 if TYPE_CHECKING:
     from virtvet.target import GuestTarget, HostTarget
 
-_WANTED = r'^(guest=|local,|\{"driver":"(virtio-9p|vhost-user-fs)|(virtio-9p|vhost-user-fs)-)'
-QEMU_ARGUMENTS = Command(
-    (
-        "sh",
-        "-c",
-        # a pid file ends without a newline, which `read` takes for a failure
-        'for f in /run/libvirt/qemu/*.pid; do p=; read -r p <"$f"; case $p in "" | *[!0-9]*) ;; '
-        '*) [ ! -r /proc/$p/cmdline ] || set -- "$@" /proc/$p/cmdline;; esac; done; '
-        f"[ $# -eq 0 ] || grep -zaHE '{_WANTED}' -- \"$@\"",
-    )
-)
-"""Of libvirt's processes only the arguments that name the guest and its shares: others may carry secrets.
-
-Answer: `/proc/4711/cmdline:guest=web1,debug-threads=on` and so on, each ended by NUL.
-"""
 VIRTIOFSD = Processes("virtiofsd", ("cmdline",))
 VIRTIOFSD_PIDS = Glob("/run/libvirt/qemu/*-fs.pid")
 """`1-web1-fs0-fs.pid` (src/qemu/qemu_virtiofs.c, qemuVirtioFSCreatePidFilename)."""
@@ -50,7 +36,7 @@ def sources(host: HostTarget) -> Iterable[Source]:
     shares = [share for guest in host.guests for share in guest.wants.shares.values()]
     if shares:
         # a share wanted over 9p may be there over virtiofs
-        yield from (Libvirt(), QEMU_ARGUMENTS, VIRTIOFSD, VIRTIOFSD_PIDS)
+        yield from (Libvirt(), *qemu.SOURCES, VIRTIOFSD, VIRTIOFSD_PIDS)
         yield from (Stat(share.source) for share in shares)
 
 
@@ -123,10 +109,12 @@ def running(snapshot: Snapshot, guest: str, tag: str) -> Device:
 
 def exported(snapshot: Snapshot, guest: str, tag: str) -> Device:
     """The device of QEMU's own arguments; for virtiofs, the directory that its virtiofsd serves."""
-    domain = domain_xml.live(snapshot, guest)
-    read_from, arguments = qemu_arguments(snapshot, guest)
-    device = from_arguments(arguments, tag, read_from)
-    return _virtiofs(snapshot, domain, tag, device) if device.driver == "virtiofs" else device
+    by_hand = guest in snapshot.by_hand
+    domain = None if by_hand else domain_xml.live(snapshot, guest)
+    device = from_process(qemu.of_guest(snapshot, guest), tag)
+    if device.driver == "virtiofs" and domain is not None:
+        return _virtiofs(snapshot, domain, tag, device)
+    return device
 
 
 def from_xml(domain: etree._Element, tag: str, read_from: str) -> Device:
@@ -162,49 +150,16 @@ def _shown(element: etree._Element) -> str:
     return re.sub(r">\s+<", "><", etree.tostring(element, encoding="unicode", with_tail=False))[:500]
 
 
-def qemu_arguments(snapshot: Snapshot, guest: str) -> tuple[str, tuple[str, ...]]:
-    """The file and the share arguments of a guest's QEMU. Raises CannotLook when no process bears its name."""
-    processes: dict[str, list[str]] = {}
-    for record in snapshot.read(QEMU_ARGUMENTS).stdout.decode("utf-8", "backslashreplace").split("\0"):
-        path, _, argument = record.partition(":")
-        processes.setdefault(path, []).append(argument)
-    for path, arguments in processes.items():
-        if any(keywords(one).get("guest") == guest for one in arguments if one.startswith("guest=")):
-            return path, tuple(arguments)
-    raise CannotLook(f"/run/libvirt/qemu/{guest}.pid", "no QEMU process that we may read bears this guest's name")
-
-
-def keywords(argument: str) -> dict[str, str]:
-    """QEMU's `key=value` lists, where a comma in a value is doubled.
-
-    `local,security_model=mapped,id=fsdev-fs0,path=/srv/a,,b` -> {"local": "", "security_model": "mapped", …,
-    "path": "/srv/a,b"}
-    """
-    parts = (part.replace("\0", ",") for part in argument.replace(",,", "\0").split(","))
-    return dict(part.partition("=")[::2] for part in parts)
-
-
-def from_arguments(arguments: Iterable[str], tag: str, read_from: str) -> Device:
+def from_process(process: Process, tag: str) -> Device:
     """The device with this tag out of `-device` and `-fsdev` arguments; for virtiofs they do not name the directory."""
-    backends = {keywords(one).get("id"): one for one in arguments if one.startswith("local,")}
-    for argument in arguments:
-        device = _device(argument)
+    backends = {keywords(one).get("id"): one for one in process.arguments if one.startswith("local,")}
+    for device in process.parts():
         if device.get("tag") == tag:
-            return Device(read_from, argument[:500], "mount", "virtiofs", accessmode="passthrough", readonly=False)
+            shown = json.dumps(device)[:500]
+            return Device(process.source, shown, "mount", "virtiofs", accessmode="passthrough", readonly=False)
         if device.get("mount_tag") == tag:
-            return _nine_p(backends.get(device.get("fsdev"), ""), read_from)
-    return _none(tag, read_from)
-
-
-def _device(argument: str) -> dict[str, Any]:
-    """A `-device` argument: JSON with QEMU 6.2 and newer, else keywords. Nothing for other arguments."""
-    if argument.startswith(("virtio-9p-", "vhost-user-fs-")):
-        return keywords(argument)
-    try:
-        parsed = json.loads(argument) if argument.startswith("{") else {}
-    except ValueError as mistake:
-        raise CannotLook("-device of QEMU", f"is not JSON: {mistake}") from None
-    return parsed if isinstance(parsed, dict) else {}
+            return _nine_p(backends.get(device.get("fsdev"), ""), process.source)
+    return _none(tag, process.source)
 
 
 ACCESSMODES = {"mapped": "mapped", "mapped-xattr": "mapped", "passthrough": "passthrough", "none": "squash"}

@@ -13,19 +13,17 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from virtvet.check import Reading
-from virtvet.errors import CannotLook
-from virtvet.probes import domain_xml
+from virtvet.errors import CannotLook, NotApplicable
+from virtvet.probes import domain_xml, qemu
 from virtvet.snapshot.model import Content, FileAnswer, Snapshot, Unreadable, text_of
 from virtvet.snapshot.sources import Glob, Processes
 from virtvet.units import parse_cpuset
 
-STATE = "/run/libvirt/qemu"
-PIDS = Glob(f"{STATE}/*.pid")
-VCPUS = Glob(f"{STATE}/*.xml", containing="<vcpu id=")
+VCPUS = Glob(f"{qemu.STATE}/*.xml", containing="<vcpu id=")
 """Nothing else of the status file is taken: it holds secrets."""
 QEMU = Processes("qemu-*", files=("comm",), task_files=("cgroup", "comm", "stat", "status"))
 """`qemu-system-x86` (comm has 15 characters), or `qemu-kvm` on Red Hat's systems."""
-SOURCES = (*domain_xml.SOURCES, PIDS, VCPUS, QEMU)
+SOURCES = (*domain_xml.SOURCES, *qemu.SOURCES, VCPUS, QEMU)
 
 EMULATOR = "emulator"
 _VCPU = re.compile(r"<vcpu id='(\d{1,5})' pid='(\d{1,10})'/>", re.ASCII)
@@ -53,18 +51,13 @@ class Thread:
 
 
 def pid(snapshot: Snapshot, guest: str) -> int:
-    """The QEMU process. Raises NotApplicable when the guest is shut off, CannotLook when it cannot be told.
-
-    /run/libvirt/qemu/web1.pid: `4711` (no newline) -> 4711
-    """
-    domain_xml.live(snapshot, guest)
-    path = f"{STATE}/{guest}.pid"
-    text = _file(snapshot.read(PIDS), path).strip()
-    if not re.fullmatch(r"\d{1,10}", text, re.ASCII):
-        raise CannotLook(path, f"holds no process id: {text[:40]!r}")
-    if f"/proc/{int(text)}/comm" not in snapshot.read(QEMU):
-        raise CannotLook(path, f"names process {int(text)}, which is no QEMU process")
-    return int(text)
+    """The QEMU process. Raises NotApplicable when the guest is shut off, CannotLook when it cannot be told."""
+    if guest not in snapshot.by_hand:
+        domain_xml.live(snapshot, guest)
+    number = qemu.pid(snapshot, guest)
+    if f"/proc/{number}/comm" not in snapshot.read(QEMU):
+        raise CannotLook(QEMU, f"shows no QEMU process {number}, which libvirt says is {guest}'s")
+    return number
 
 
 def threads(snapshot: Snapshot, guest: str) -> tuple[Thread, ...]:
@@ -133,9 +126,11 @@ def _gone(found: FileAnswer | None) -> bool:
 
 def _vcpus(snapshot: Snapshot, guest: str) -> Mapping[int, int]:
     """vCPU numbers by thread id. QEMU's single-threaded TCG has no thread a vCPU: libvirt then writes pid 0."""
-    text = _file(snapshot.read(VCPUS), f"{STATE}/{guest}.xml")
-    if not (found := _VCPU.findall(text)):
-        raise CannotLook(f"{STATE}/{guest}.xml", "names no vCPU")
+    if guest in snapshot.by_hand:
+        raise NotApplicable("the guest was started by hand: only libvirt knows which thread is which vCPU")
+    path = f"{qemu.STATE}/{guest}.xml"
+    if not (found := _VCPU.findall(_file(snapshot.read(VCPUS), path))):
+        raise CannotLook(path, "names no vCPU")
     return {int(tid): int(vcpu) for vcpu, tid in found if int(tid)}
 
 

@@ -12,15 +12,27 @@ from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, ValidationIn
 from virtvet.errors import Position
 from virtvet.profile import agreement
 from virtvet.profile.base import Wants
+from virtvet.profile.blkio import Blkio
 from virtvet.profile.cpu_bandwidth import CpuBandwidth
+from virtvet.profile.cpu_model import CpuModel
 from virtvet.profile.daemon import Daemon
+from virtvet.profile.disks import Disk
+from virtvet.profile.guest_os import GuestOs
 from virtvet.profile.host_validate import HostValidate
+from virtvet.profile.interfaces import Interface
 from virtvet.profile.listeners import Listeners
+from virtvet.profile.memory_backing import MemoryBacking
+from virtvet.profile.memory_hotplug import MemoryHotplug
 from virtvet.profile.memory_limits import MemoryLimits
+from virtvet.profile.memory_size import MemorySize
+from virtvet.profile.numatune import Numatune
 from virtvet.profile.partitions import Partition, PartitionPath
 from virtvet.profile.pins import Pins
+from virtvet.profile.schedulers import Schedulers
 from virtvet.profile.shares import Share
 from virtvet.profile.tls import Tls
+from virtvet.profile.topology import Topology
+from virtvet.profile.vcpus import Vcpus
 from virtvet.validate import validated
 from virtvet.yamlfile import Key, Node, located, merged
 
@@ -55,14 +67,33 @@ class HostWants(Wants):
 class CpuWants(Wants):
     """A guest's CPU."""
 
+    model: CpuModel | None = None
+    """Mode, model and features."""
+    topology: Topology | None = None
+    """Sockets, dies, cores and threads."""
+    vcpus: Vcpus | None = None
+    """How many vCPUs, now and at most."""
     pins: Pins | None = None
+    """The host CPUs of each thread."""
     bandwidth: CpuBandwidth | None = None
+    """Shares, periods and quotas."""
+    schedulers: Schedulers | None = None
+    """Policy and priority of each thread."""
 
 
 class MemoryWants(Wants):
     """A guest's memory."""
 
+    size: MemorySize | None = None
+    """How much it has, and its balloon."""
+    hotplug: MemoryHotplug | None = None
+    """Maximum, slots, DIMMs and NUMA cells."""
+    backing: MemoryBacking | None = None
+    """Huge pages, locking, sharing."""
+    numatune: Numatune | None = None
+    """The host nodes it comes from."""
     limits: MemoryLimits | None = None
+    """Upper limits of host memory."""
 
 
 class GuestWants(Wants):
@@ -73,8 +104,16 @@ class GuestWants(Wants):
     state: Literal["running", "shut off", "paused", "any"] = "running"
     partition: PartitionPath | None = None
     """The resource partition of its domain XML."""
+    os: GuestOs | None = None
+    """The operating system that its metadata names."""
     cpu: CpuWants = Field(default_factory=CpuWants)
     memory: MemoryWants = Field(default_factory=MemoryWants)
+    disks: dict[str, Disk] = Field(default_factory=dict)
+    """Disks by their target (`vda`)."""
+    blkio: Blkio | None = None
+    """Its share of the host's block devices."""
+    interfaces: dict[str, Interface] = Field(default_factory=dict)
+    """Network interfaces by MAC address or position (`net0`)."""
     shares: dict[str, Share] = Field(default_factory=dict)
     """Shared folders by their tag (`<target dir=…>`)."""
 

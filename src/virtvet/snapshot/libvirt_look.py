@@ -7,6 +7,8 @@ bytes travel on a channel to virt-ssh-helper (libvirt src/remote/remote_ssh_help
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import wait
@@ -19,15 +21,19 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import libvirt
+import libvirt_qemu
 
 from virtvet.errors import Unreachable
 from virtvet.inventory import HostAccess
-from virtvet.snapshot.model import Domain, Failed, Hostname, LibvirtAnswer
+from virtvet.snapshot.model import Content, Domain, Failed, Hostname, LibvirtAnswer
 from virtvet.snapshot.side_by_side import Deadline, background, side_by_side
+from virtvet.snapshot.sources import MAX_FILE, Qmp
 from virtvet.snapshot.ssh import Ssh
 
 SYSTEM = "qemu:///system"
 TLS_PORT = 16514
+READ_ONLY = re.compile(r"query-[a-z0-9-]+|qom-get|qom-list")
+"""QMP commands that change nothing in the guest or its QEMU."""
 AT_ONCE = 4
 """Calls at once on one connection; libvirtd serves 5 of a client (libvirtd.conf: max_client_requests)."""
 
@@ -127,6 +133,19 @@ class LibvirtLink:
         found = {one.name: one for one in domains if one.live_xml or one.config_xml}
         return LibvirtAnswer(self.uri, hostname, version, qemu, capabilities, found)
 
+    def monitor(self, source: Qmp, deadline: Deadline) -> Content | Failed:
+        """What a running guest's QEMU answers. Raises Unreachable when libvirt does not."""
+        if not READ_ONLY.fullmatch(source.execute):
+            return Failed(f"{source.execute} is no command that only reads")
+        connection = self.open(deadline)
+        command = json.dumps({"execute": source.execute, "arguments": dict(source.arguments)})
+        try:
+            domain = self._call(connection.lookupByName, source.guest)
+            said = self._call(libvirt_qemu.qemuMonitorCommand, domain, command, 0)
+        except libvirt.libvirtError as error:
+            return Failed(words(error))
+        return returned(said)
+
     def addresses(self, guest: str, source: str, deadline: Deadline) -> tuple[str, ...]:
         """A running guest's IP addresses, by "lease" or "arp" (virDomainInterfaceAddresses). Raises Unreachable."""
         sources = {
@@ -173,6 +192,19 @@ def _xml(domain: Any, flags: int) -> str | None:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
         raise
+
+
+def returned(said: str) -> Content | Failed:
+    """`{"return":{"actual":201326592},"id":"libvirt-15"}` -> b'{"actual":201326592}'"""
+    try:
+        answer = json.loads(said) if len(said) <= MAX_FILE else {}
+    except (ValueError, RecursionError):
+        answer = {}
+    if isinstance(answer, dict) and "return" in answer:
+        return Content(json.dumps(answer["return"]).encode())
+    refused = answer.get("error") if isinstance(answer, dict) else None
+    reason = refused.get("desc") if isinstance(refused, dict) else said
+    return Failed(f"QEMU answered: {' '.join(str(reason).split())[:300]}")
 
 
 def ask_hostname(address: str, port: int, pki: Path | None) -> Hostname | Failed:

@@ -20,9 +20,9 @@ from virtvet.inventory import HostAccess
 from virtvet.snapshot import collector
 from virtvet.snapshot.connections import Connections, HostLinks, in_time, result_of, strange
 from virtvet.snapshot.libvirt_look import ask_hostname, tls_port
-from virtvet.snapshot.model import Answer, Domain, Failed, Hostname, LibvirtAnswer, Snapshot
+from virtvet.snapshot.model import Absent, Answer, Domain, Failed, Hostname, LibvirtAnswer, Snapshot
 from virtvet.snapshot.side_by_side import Deadline, background, side_by_side
-from virtvet.snapshot.sources import Handshake, HostSource, Libvirt, Source, TlsLibvirt
+from virtvet.snapshot.sources import Handshake, HostSource, Libvirt, Qmp, Source, TlsLibvirt
 from virtvet.snapshot.tls_look import shake
 from virtvet.snapshot.transport import SHELL, Transport, late
 
@@ -31,6 +31,8 @@ __all__ = ["Connections", "HostPlan", "look"]
 HOSTS_AT_ONCE = 32
 GUESTS_AT_ONCE = 4
 HANDSHAKES_AT_ONCE = 8
+MONITORS_AT_ONCE = 4
+"""libvirtd serves 5 calls of one client at once (libvirtd.conf: max_client_requests)."""
 
 Progress = Callable[[str, str], None]
 """Told (host, what happens now), from several threads."""
@@ -43,6 +45,9 @@ class HostPlan:
     access: HostAccess
     sources: frozenset[Source]
     guest_sources: Callable[[Collection[str]], Mapping[str, frozenset[HostSource]]]
+    monitor_sources: Callable[[Collection[str]], frozenset[Qmp]] = lambda _names: frozenset()
+    by_hand: Callable[[Mapping[Source, Answer]], Mapping[str, int]] = lambda _answers: {}
+    """Guests that run without libvirt, told from the host's own answers."""
 
 
 def look(
@@ -68,14 +73,18 @@ def _host(plan: HostPlan, links: HostLinks, progress: Progress, seconds: float) 
         in_time(partial(links.connect, deadline), name, deadline)
         progress(name, "looking")
         inside = background(partial(_ask, links.transport, plan.sources, deadline))
-        guests = _guests(plan, links, outside.get(Libvirt()), progress, deadline)
+        domains = _domains(outside.get(Libvirt()), deadline)
+        monitors = _monitors(plan, links, domains, deadline)
+        guests = _guests(plan, links, domains, progress, deadline)
         answers = result_of(inside, name, deadline)
     except Unreachable as lost:
         progress(name, "unreachable")
         return Snapshot(name, taken, unreachable=lost.reason, tools=tools())
-    answers |= {source: _by(deadline, future) for source, future in outside.items()}
+    by_hand = {guest: pid for guest, pid in plan.by_hand(answers).items() if guest not in domains}
+    guests |= _strangers(plan, links, by_hand, deadline)
+    answers |= {source: _by(deadline, future) for source, future in (outside | monitors).items()}
     progress(name, "done")
-    return Snapshot(name, taken, _with_addresses(answers, links), guests, tools=tools())
+    return Snapshot(name, taken, _with_addresses(answers, links), guests, tools=tools(), by_hand=by_hand)
 
 
 # --- asked on the machine itself
@@ -144,15 +153,31 @@ def _by(deadline: Deadline, future: Future[Answer]) -> Answer:
 # --- guests
 
 
-def _guests(
-    plan: HostPlan, links: HostLinks, libvirt: Future[Answer] | None, progress: Progress, deadline: Deadline
-) -> dict[str, Snapshot]:
-    """The guests the plan asks about, of those that libvirt named; none where libvirt was not asked or failed."""
+def _domains(libvirt: Future[Answer] | None, deadline: Deadline) -> Mapping[str, Domain]:
+    """The guests that libvirt named; none where it was not asked or failed."""
     found = _by(deadline, libvirt) if libvirt else None
-    if not isinstance(found, LibvirtAnswer):
-        return {}
-    wanted = plan.guest_sources(found.domains)
-    asked = [(found.domains[name], sources) for name, sources in wanted.items() if name in found.domains]
+    return found.domains if isinstance(found, LibvirtAnswer) else {}
+
+
+def _monitors(
+    plan: HostPlan, links: HostLinks, domains: Mapping[str, Domain], deadline: Deadline
+) -> dict[Source, Future[Answer]]:
+    """What is asked of the monitors of guests that run, under way."""
+    wanted = plan.monitor_sources(domains)
+    jobs = [partial(_monitor, links, domains[one.guest], one, deadline) for one in wanted]
+    return dict(zip(wanted, side_by_side(jobs, MONITORS_AT_ONCE), strict=True))
+
+
+def _monitor(links: HostLinks, domain: Domain, source: Qmp, deadline: Deadline) -> Answer:
+    return links.libvirt.monitor(source, deadline) if domain.live_xml else Absent()
+
+
+def _guests(
+    plan: HostPlan, links: HostLinks, domains: Mapping[str, Domain], progress: Progress, deadline: Deadline
+) -> dict[str, Snapshot]:
+    """The guests the plan asks about, of those that libvirt named."""
+    wanted = plan.guest_sources(domains)
+    asked = [(domains[name], sources) for name, sources in wanted.items() if name in domains]
     ready = count(1)
 
     def one(domain: Domain, sources: Collection[HostSource]) -> Snapshot:
@@ -167,14 +192,27 @@ def _guests(
     }
 
 
+def _strangers(plan: HostPlan, links: HostLinks, names: Collection[str], deadline: Deadline) -> dict[str, Snapshot]:
+    """The guests the plan asks about, of those that run without libvirt."""
+    wanted = plan.guest_sources(names)
+    jobs = [partial(_inside, links, name, sources, deadline) for name, sources in wanted.items()]
+    futures = zip(wanted, side_by_side(jobs, GUESTS_AT_ONCE), strict=True)
+    return {name: _guest_by(deadline, future, f"{links.access.name}/{name}") for name, future in futures}
+
+
 def _guest(links: HostLinks, domain: Domain, sources: Collection[HostSource], deadline: Deadline) -> Snapshot:
-    machine, taken = f"{links.access.name}/{domain.name}", datetime.now(UTC)
-    if domain.state != "running":
-        return Snapshot(machine, taken, unreachable=f"the guest is {domain.state}")
+    if domain.state == "running":
+        return _inside(links, domain.name, sources, deadline)
+    machine = f"{links.access.name}/{domain.name}"
+    return Snapshot(machine, datetime.now(UTC), unreachable=f"the guest is {domain.state}")
+
+
+def _inside(links: HostLinks, guest: str, sources: Collection[HostSource], deadline: Deadline) -> Snapshot:
+    machine, taken = f"{links.access.name}/{guest}", datetime.now(UTC)
     try:
-        return Snapshot(machine, taken, _ask(links.guest(domain.name, deadline), sources, deadline))
+        return Snapshot(machine, taken, _ask(links.guest(guest, deadline), sources, deadline))
     except Unreachable as lost:
-        links.forget(domain.name)
+        links.forget(guest)
         return Snapshot(machine, taken, unreachable=lost.reason)
 
 

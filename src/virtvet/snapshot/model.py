@@ -19,6 +19,7 @@ from virtvet.snapshot.sources import (
     Handshake,
     Libvirt,
     Processes,
+    Qmp,
     Source,
     Stat,
     TlsLibvirt,
@@ -143,10 +144,13 @@ class Snapshot:
     guests: Mapping[str, Snapshot] = field(default_factory=dict)
     unreachable: str | None = None
     tools: str = ""
+    by_hand: Mapping[str, int] = field(default_factory=dict)
+    """Guests that run without libvirt: the process id of each by its name."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "answers", MappingProxyType(dict(self.answers)))
         object.__setattr__(self, "guests", MappingProxyType(dict(self.guests)))
+        object.__setattr__(self, "by_hand", MappingProxyType(dict(self.by_hand)))
 
     # --- reading, strictly: each raises CannotLook rather than return half an answer
 
@@ -162,7 +166,7 @@ class Snapshot:
             ) from None
 
     @overload
-    def read(self, source: File) -> bytes: ...
+    def read(self, source: File | Qmp) -> bytes: ...
     @overload
     def read(self, source: Stat) -> Status: ...
     @overload
@@ -194,7 +198,7 @@ class Snapshot:
 
     def guest(self, name: str) -> Snapshot:
         """The look inside a guest. Raises NotApplicable when it is not running, Unreachable when nobody could look."""
-        if (state := self.domain(name).state) != "running":
+        if name not in self.by_hand and (state := self.domain(name).state) != "running":
             raise NotApplicable(f"guest is {state}")
         try:
             return self.guests[name]
@@ -202,7 +206,10 @@ class Snapshot:
             raise Unreachable(f"{self.machine}/{name}", "nobody looked inside this guest", "guest") from None
 
     def domain(self, name: str) -> Domain:
-        """What libvirt says of a guest. Raises CannotLook when libvirt does not know it."""
+        """What libvirt says of a guest. Raises NotApplicable when it was started without libvirt, CannotLook when
+        nobody knows it."""
+        if name in self.by_hand:
+            raise NotApplicable("the guest was started by hand: libvirt does not know it")
         try:
             return self.read(Libvirt()).domains[name]
         except KeyError:

@@ -102,6 +102,24 @@ class Libvirt:
 
 
 @dataclass(frozen=True, slots=True)
+class Qmp:
+    """What a running guest's QEMU answers to one read-only monitor command, by libvirt's qemuMonitorCommand.
+
+    A check's `sources` name it for each guest; it is sent once the guests' names are known. libvirt marks a domain
+    whose monitor others used as tainted (custom-monitor) until it stops: ask only what nothing else tells. `arguments`
+    are texts: (("path", "/machine"), ("property", "type")).
+    Answer: Content (the JSON text of what the command returned) | Failed | Absent (the guest does not run).
+    """
+
+    guest: str
+    execute: str
+    arguments: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join([self.execute, *(f"{key}={value}" for key, value in self.arguments), f"of {self.guest}'s QEMU"])
+
+
+@dataclass(frozen=True, slots=True)
 class TlsLibvirt:
     """The host name that `qemu+tls://address/system` answers to the checking machine. Answer: Hostname | Failed."""
 
@@ -134,4 +152,4 @@ class Handshake:
 HostSource = File | Stat | Glob | Tree | Processes | Command
 """What the collector script asks on the machine itself; a guest can be asked these too."""
 
-Source = HostSource | Libvirt | TlsLibvirt | Handshake
+Source = HostSource | Libvirt | Qmp | TlsLibvirt | Handshake

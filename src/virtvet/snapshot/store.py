@@ -27,7 +27,7 @@ from virtvet.snapshot import collector, model, sources
 from virtvet.snapshot.model import Snapshot
 
 FORMAT = "virtvet-snapshot"
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 1 << 30
 """Of the JSON text; a larger file, or one that unpacks to more, is refused."""
 
@@ -35,7 +35,7 @@ KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
         *(sources.File, sources.Stat, sources.Glob, sources.Tree, sources.Processes, sources.Command),
-        *(sources.Libvirt, sources.TlsLibvirt, sources.Handshake),
+        *(sources.Libvirt, sources.Qmp, sources.TlsLibvirt, sources.Handshake),
         *(model.Content, model.Absent, model.Unreadable, model.TooLarge, model.Status, model.Completed),
         *(model.LibvirtAnswer, model.Domain, model.Hostname, model.Shake, model.Failed, Snapshot),
     )
