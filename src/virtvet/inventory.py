@@ -143,6 +143,9 @@ class Libvirt(Wants):
     """A directory with cacert.pem, clientcert.pem and clientkey.pem (libvirt's `pkipath`), for TLS."""
     expired_client: Folder | None = None
     """The same with a client certificate that has expired: the host must refuse it."""
+    monitor: bool = True
+    """Whether QEMU's monitor may be asked what only it knows, by commands that change nothing. libvirt marks a guest
+    that was asked as tainted (custom-monitor) until it stops."""
 
 
 class GuestSsh(Wants):

@@ -48,7 +48,8 @@ UNUSABLE = {
     "unknown_key_below": (
         {"a.yaml": "virtvet: 1\nguests:\n  web1:\n    cpu: {pin: {}}\n"},
         [
-            'a.yaml:4:11: unknown key "pin" (did you mean "pins"? allowed: model, topology, vcpus, pins, bandwidth, schedulers)'
+            'a.yaml:4:11: unknown key "pin" (did you mean "pins"? '
+            "allowed: model, topology, vcpus, pins, bandwidth, schedulers)",
         ],
     ),
     "wrong_types": (

@@ -1,7 +1,7 @@
 """What a guest's QEMU answers to a monitor command: the truth about what can change while it runs.
 
 Sent by libvirt's qemuMonitorCommand, which marks the domain as tainted until it stops (custom-monitor, a line in
-libvirt's log and in `virsh dominfo --…`); only commands that change nothing are sent (see snapshot.libvirt_look).
+libvirt's log and in its status file); only commands that change nothing are sent (see snapshot.libvirt_look).
 Source: QEMU QMP Reference Manual, https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html
 """
 
@@ -11,8 +11,8 @@ import json
 from typing import Any
 
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.snapshot.model import Absent, Snapshot
-from virtvet.snapshot.sources import Qmp
+from virtvet.snapshot.model import Absent, Failed, Snapshot
+from virtvet.snapshot.sources import FORBIDDEN, Qmp
 
 
 def asked(guest: str, execute: str, **arguments: str) -> Qmp:
@@ -22,11 +22,14 @@ def asked(guest: str, execute: str, **arguments: str) -> Qmp:
 
 def answer(snapshot: Snapshot, guest: str, execute: str, **arguments: str) -> Any:
     """What the command returned, parsed. Raises NotApplicable for a guest that is shut off or was started by hand,
-    CannotLook when QEMU or libvirt refused."""
+    and where the inventory forbids to ask; CannotLook when QEMU or libvirt refused."""
     source = asked(guest, execute, **arguments)
     snapshot.domain(guest)
-    if isinstance(snapshot.answer(source), Absent):
-        raise NotApplicable("guest is shut off")
+    match snapshot.answer(source):
+        case Absent():
+            raise NotApplicable("guest is shut off")
+        case Failed(reason) if reason == FORBIDDEN:
+            raise NotApplicable(f"QEMU's monitor was not asked: {reason}")
     text = snapshot.read(source)
     try:
         return json.loads(text)

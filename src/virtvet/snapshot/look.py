@@ -22,7 +22,7 @@ from virtvet.snapshot.connections import Connections, HostLinks, in_time, result
 from virtvet.snapshot.libvirt_look import ask_hostname, tls_port
 from virtvet.snapshot.model import Absent, Answer, Domain, Failed, Hostname, LibvirtAnswer, Snapshot
 from virtvet.snapshot.side_by_side import Deadline, background, side_by_side
-from virtvet.snapshot.sources import Handshake, HostSource, Libvirt, Qmp, Source, TlsLibvirt
+from virtvet.snapshot.sources import FORBIDDEN, Handshake, HostSource, Libvirt, Qmp, Source, TlsLibvirt
 from virtvet.snapshot.tls_look import shake
 from virtvet.snapshot.transport import SHELL, Transport, late
 
@@ -169,7 +169,9 @@ def _monitors(
 
 
 def _monitor(links: HostLinks, domain: Domain, source: Qmp, deadline: Deadline) -> Answer:
-    return links.libvirt.monitor(source, deadline) if domain.live_xml else Absent()
+    if not domain.live_xml:
+        return Absent()
+    return links.libvirt.monitor(source, deadline) if links.access.libvirt.monitor else Failed(FORBIDDEN)
 
 
 def _guests(

@@ -101,6 +101,10 @@ class Libvirt:
         return "libvirt"
 
 
+FORBIDDEN = "the inventory says libvirt: {monitor: false}"
+"""Why a Qmp source failed that nobody wanted to be asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Qmp:
     """What a running guest's QEMU answers to one read-only monitor command, by libvirt's qemuMonitorCommand.
