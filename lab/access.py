@@ -12,7 +12,7 @@ INVENTORY_HEAD = "# Written by `python -m lab up`. Flow style is YAML too.\nvirt
 def known_hosts(host_keys: dict[str, str], guest_keys: dict[str, str]) -> str:
     """One line for each host and guest; keys are given by name and by address."""
     lines = [f"{host.ip},{host.name} {host_keys[host.name]}" for host in HOSTS]
-    lines += [f"{guest.address} {guest_keys[guest.address]}" for host in HOSTS for guest in host.guests]
+    lines += [f"{guest.address} {guest_keys[guest.address]}" for _host, guest in _pairs()]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -35,7 +35,8 @@ def ssh_config(folder: Path) -> str:
 
 
 def _pairs() -> list[tuple[HostSpec, GuestSpec]]:
-    return [(host, guest) for host in HOSTS for guest in host.guests]
+    """Every guest that has an address, with its host."""
+    return [(host, guest) for host in HOSTS for guest in host.guests if guest.address]
 
 
 def _ssh_block(name: str, address: str, more: list[str]) -> str:
@@ -49,14 +50,20 @@ def inventory(folder: Path, pki: Path, expired: Path) -> str:
 
 def _host_entry(host: HostSpec, folder: Path, pki: Path, expired: Path) -> str:
     login = {"user": "root", "key": str(folder / "id"), "known_hosts": str(folder / "known_hosts")}
-    guest_login = {**login, "via": "host", "address": "lease"}
     entry = {
         "ssh": {"address": host.ip, "port": 22, **login},
         "libvirt": {"uri": f"qemu+tls://{host.ip}/system", "pki": str(pki), "expired_client": str(expired)},
         "names": host.names,
-        "guests": {"*": {"ssh": guest_login}},
+        "guests": {**_odd_ways(host, login), "*": {"ssh": {**login, "via": "host", "address": "lease"}}},
     }
     return f"  {host.name}:\n" + "".join(f"    {key}: {_flow(value)}\n" for key, value in entry.items())
+
+
+def _odd_ways(host: HostSpec, login: dict[str, str]) -> dict[str, Any]:
+    """How guests are reached of which libvirt can tell no address."""
+    mute = {guest.name: {"agent": True} for guest in host.guests if not guest.address}
+    by_hand = [guest for guest in host.guests if guest.by_hand]
+    return mute | {guest.name: {"ssh": {**login, "via": "host", "address": guest.address}} for guest in by_hand}
 
 
 def _flow(value: Any) -> str:

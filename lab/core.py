@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
 
-from lab import access, cgroups, domain, hostroot, keys, network, preflight, shell, state, teardown, userland
+from lab import access, by_hand, cgroups, domain, hostroot, keys, network, preflight, shell, state, teardown, userland
 from lab.errors import LabError
 from lab.kernel import Kernel, kernel
 from lab.machine import CHECKER, Guest, Host, wait_until
@@ -270,10 +270,13 @@ class Bringup:
             *_define("net", NETWORK, domain.network_xml(host.spec)),
             f"virsh -q net-start {NETWORK}",
         ]
-        for guest in host.spec.guests:
+        known = [guest for guest in host.spec.guests if not guest.by_hand]
+        for guest in known:
             lines += _define("", guest.name, domain.domain_xml(guest))
+        for guest in host.spec.guests:
+            lines += by_hand.start(guest) if guest.by_hand else []
         # side by side, and the first that fails is what the script says
-        names = " ".join(guest.name for guest in host.spec.guests)
+        names = " ".join(guest.name for guest in known)
         lines.append(f'pids=; for name in {names}; do virsh -q start $name & pids="$pids $!"; done')
         lines.append("for pid in $pids; do wait $pid; done")
         host.sh("\n".join(lines), timeout=90)
@@ -291,19 +294,17 @@ class Bringup:
 
     def _await_guest(self, guest: Guest) -> None:
         try:
-            wait_until(lambda: self._has_address(guest), 90, f"{guest.id}: an address by DHCP")
-            guest.wait_for_ssh(60)
+            wait_until(lambda: self._has_booted(guest), 90, f"{guest.id}: the end of its boot")
+            guest.wait(60)
         except LabError as error:
             raise LabError(f"{error}\n{_tail(guest.console)}") from error
         self._tune(guest)
         self.say(f"{guest.id} answers")
 
-    def _has_address(self, guest: Guest) -> bool:
-        return (
-            guest.host.init > 0
-            and guest.console.exists()
-            and f"address {guest.address}" in guest.console.read_text(errors="replace")
-        )
+    def _has_booted(self, guest: Guest) -> bool:
+        """Whether it has its address from DHCP, or has started its agent."""
+        said = f"virtvet-lab: address {guest.address}" if guest.address else "virtvet-lab: agent"
+        return guest.host.init > 0 and guest.console.exists() and said in guest.console.read_text(errors="replace")
 
     def _tune(self, guest: Guest) -> None:
         """Limits that would slow the boot or that are refused at the start; set live and for the next start."""

@@ -5,6 +5,7 @@ from xml.etree import ElementTree as ET
 from lab.spec import NETWORK, GuestSpec, HostSpec
 
 IMAGES = "/var/lib/libvirt/images"
+KERNEL = "/var/lib/libvirt/boot/vmlinux"
 CMDLINE = "console=ttyS0 quiet mitigations=off nokaslr no_timer_check cryptomgr.notests panic=5"
 
 
@@ -19,7 +20,7 @@ def network_xml(host: HostSpec) -> str:
     dhcp = ET.SubElement(ip, "dhcp")
     hosts = list(gateway.network.hosts())
     ET.SubElement(dhcp, "range", start=str(hosts[1]), end=str(hosts[-1]))
-    for guest in host.guests:
+    for guest in filter(lambda guest: guest.address, host.guests):
         ET.SubElement(dhcp, "host", mac=guest.mac, name=guest.name, ip=guest.address)
     return _string(network)
 
@@ -84,14 +85,15 @@ def _tuning(domain: ET.Element, guest: GuestSpec) -> None:
 def _boot(domain: ET.Element, guest: GuestSpec) -> None:
     system = ET.SubElement(domain, "os")
     _text(system, "type", "hvm", arch="x86_64", machine="pc")
-    _text(system, "kernel", "/var/lib/libvirt/boot/vmlinux")
+    _text(system, "kernel", KERNEL)
     _text(system, "initrd", f"{IMAGES}/{guest.name}.cpio")
-    _text(system, "cmdline", " ".join(_cmdline(guest)))
+    _text(system, "cmdline", cmdline(guest))
 
 
-def _cmdline(guest: GuestSpec) -> list[str]:
+def cmdline(guest: GuestSpec) -> str:
+    """Of the guest's kernel."""
     root = ["root=/dev/vda"] if guest.disk_mib else []
-    return [CMDLINE, *root, *filter(None, [guest.cmdline])]
+    return " ".join([CMDLINE, *root, *filter(None, [guest.cmdline])])
 
 
 def _devices(devices: ET.Element, guest: GuestSpec) -> None:
@@ -105,10 +107,14 @@ def _devices(devices: ET.Element, guest: GuestSpec) -> None:
         share = ET.SubElement(devices, "filesystem", type="mount", accessmode=guest.share.accessmode)
         ET.SubElement(share, "source", dir=guest.share.source)
         ET.SubElement(share, "target", dir=guest.share.tag)
-    interface = ET.SubElement(devices, "interface", type="network")
-    ET.SubElement(interface, "mac", address=guest.mac)
-    ET.SubElement(interface, "source", network=NETWORK)
-    ET.SubElement(interface, "model", type="virtio")
+    if guest.address:
+        interface = ET.SubElement(devices, "interface", type="network")
+        ET.SubElement(interface, "mac", address=guest.mac)
+        ET.SubElement(interface, "source", network=NETWORK)
+        ET.SubElement(interface, "model", type="virtio")
+    else:
+        channel = ET.SubElement(devices, "channel", type="unix")
+        ET.SubElement(channel, "target", type="virtio", name="org.qemu.guest_agent.0")
     serial = ET.SubElement(devices, "serial", type="pty")
     ET.SubElement(serial, "log", file=f"/var/log/libvirt/console/{guest.name}.log", append="on")
     ET.SubElement(devices, "memballoon", model="virtio")

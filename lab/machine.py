@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from lab.errors import LabError
 from lab.hostroot import START_LIBVIRTD
 from lab.spec import TLS_PORT, GuestSpec, HostSpec
 
+AGENT = Path(__file__).with_name("agent.py")
 CHECKER = "checker"  # the group of what the lab itself runs on the checking side
 STOP_LIBVIRTD = """pid=$(cat /run/libvirtd.pid 2>/dev/null) || exit 0
 kill $pid 2>/dev/null
@@ -91,7 +93,7 @@ class Host:
 
 
 class Guest:
-    """A domain, reached by SSH through its host."""
+    """A guest, reached by SSH through its host, or, where it has no network, by its agent."""
 
     def __init__(self, spec: GuestSpec, host: Host, ssh_config: Path) -> None:
         self.spec = spec
@@ -112,6 +114,8 @@ class Guest:
 
     def command(self, argv: Sequence[str]) -> list[str]:
         """``argv`` made to run in the guest; the ssh belongs to the lab, so that it ends with the lab."""
+        if not self.address:
+            return self.host.command([sys.executable, "-I", "-S", str(AGENT), self.name, *argv])
         ssh = ["ssh", "-F", str(self.ssh_config), f"{self.name}.{self.host.name}", shlex.join(argv)]
         return cgroups.joined([hierarchy.lab / CHECKER for hierarchy in cgroups.hierarchies()], ssh)
 
@@ -134,9 +138,9 @@ class Guest:
         _ = self.host.init
         return self.run(["true"], check=False, timeout=15).returncode == 0
 
-    def wait_for_ssh(self, timeout: float = 60) -> None:
+    def wait(self, timeout: float = 60) -> None:
         """Come back when the guest runs commands."""
-        wait_until(self.answers, timeout, f"{self.id}: SSH")
+        wait_until(self.answers, timeout, f"{self.id}: {'SSH' if self.address else 'its agent'}")
 
     def reboot(self, timeout: float = 90) -> None:
         """Have the guest reboot itself; it answers again when this comes back."""

@@ -21,6 +21,7 @@ PACKAGE_OF = {
     "busybox": "busybox-static",
     "dropbear": "dropbear-bin",
     "dropbearkey": "dropbear-bin",
+    "qemu-ga": "qemu-guest-agent",
     "depmod": "kmod",
     "mke2fs": "e2fsprogs",
     "ip": "iproute2",

@@ -33,8 +33,11 @@ class GuestSpec:
 
     name: str
     uuid: str
-    mac: str
-    address: str
+    mac: str = ""
+    address: str = ""
+    """Without one the guest has no network interface, and is reached by its agent."""
+    by_hand: bool = False
+    """QEMU is started without libvirt."""
     vcpus: int = 1
     cpuset: str | None = None
     shares: int | None = None
@@ -199,6 +202,15 @@ WEB2 = GuestSpec(
     emulatorpin="0",
     memtune={"hard-limit": 512 * 1024},
 )
+MUTE2 = GuestSpec(name="mute2", uuid="7f3c0000-0000-4000-8000-000000000202", share=SHARE)
+HAND2 = GuestSpec(
+    name="hand2",
+    uuid="7f3c0000-0000-4000-8000-000000000203",
+    mac="52:54:00:77:02:13",
+    address="10.78.2.13",
+    by_hand=True,
+    share=SHARE,
+)
 
 HOSTS = (
     HostSpec(
@@ -214,7 +226,7 @@ HOSTS = (
         uuid="7f3c0000-0000-4000-8000-000000000002",
         address=IPv4Interface("10.77.0.2/24"),
         gateway=IPv4Interface("10.78.2.1/24"),
-        guests=(WEB2,),
+        guests=(WEB2, MUTE2, HAND2),
         partitions={OPENSTACK: 2048 * MIB},
     ),
 )

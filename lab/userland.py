@@ -16,6 +16,7 @@ from lab.spec import GuestSpec
 
 BUSYBOX = "/usr/bin/busybox"
 DROPBEAR = "/usr/sbin/dropbear"
+AGENT = "/usr/sbin/qemu-ga"
 
 INIT = """\
 #!/bin/busybox sh
@@ -34,11 +35,24 @@ exec /bin/busybox switch_root /newroot /sbin/init
 
 INITTAB = """\
 ::sysinit:/etc/init.d/rcS
-::respawn:/sbin/udhcpc -f -S -i eth0 -t 30 -T 1 -s /etc/udhcpc.script
-::respawn:/usr/sbin/dropbear -F -E -s -r /etc/dropbear/host_key
-::respawn:/bin/sh -c 'exec /bin/sh </dev/ttyS0 >/dev/ttyS0 2>&1'
+{services}::respawn:/bin/sh -c 'exec /bin/sh </dev/ttyS0 >/dev/ttyS0 2>&1'
 ::ctrlaltdel:/sbin/reboot
 ::shutdown:/bin/umount -a -r
+"""
+
+BY_NETWORK = """\
+::respawn:/sbin/udhcpc -f -S -i eth0 -t 30 -T 1 -s /etc/udhcpc.script
+::respawn:/usr/sbin/dropbear -F -E -s -r /etc/dropbear/host_key
+"""
+BY_AGENT = "::respawn:/etc/agent\n"
+
+AGENT_START = """\
+#!/bin/sh
+# without udev there is no /dev/virtio-ports
+port=$(grep -lx org.qemu.guest_agent.0 /sys/class/virtio-ports/*/name) || exec sleep 1
+port=${port%/name}
+echo "virtvet-lab: agent on ${port##*/}" >/dev/console
+exec qemu-ga -m virtio-serial -p "/dev/${port##*/}" -t /run -f /run/qemu-ga.pid
 """
 
 RCS = """\
@@ -68,7 +82,7 @@ esac
 
 STATIC_FILES = {
     "init": (INIT, 0o755),
-    "etc/inittab": (INITTAB, 0o644),
+    "etc/inittab": (INITTAB.format(services=BY_NETWORK), 0o644),
     "etc/init.d/rcS": (RCS, 0o755),
     "etc/udhcpc.script": (UDHCPC, 0o755),
     "etc/passwd": ("root:x:0:0:root:/root:/bin/sh\n", 0o644),
@@ -106,12 +120,16 @@ def _userland() -> Tree:
     tree.directory("root/.ssh", 0o700)
     for path, (text, mode) in STATIC_FILES.items():
         tree.file(path, text, mode)
-    for binary in [DROPBEAR, *libraries(DROPBEAR)]:
-        tree.file(binary.lstrip("/"), Path(binary).read_bytes(), 0o755)
+    _add_program(tree, DROPBEAR)
     tree.file("bin/busybox", Path(BUSYBOX).read_bytes(), 0o755)
     for applet in _applets():
         tree.link(applet, "/bin/busybox")
     return tree
+
+
+def _add_program(tree: Tree, program: str) -> None:
+    for binary in [program, *libraries(program)]:
+        tree.file(binary.lstrip("/"), Path(binary).read_bytes(), 0o755)
 
 
 def _applets() -> list[str]:
@@ -123,14 +141,23 @@ def own(guest: GuestSpec, authorized_key: str, host_key: bytes) -> Tree:
     """What one guest alone has."""
     tree = Tree()
     tree.file("etc/hostname", f"{guest.name}\n")
-    tree.file("etc/hosts", f"127.0.0.1 localhost\n{guest.address} {guest.name}\n")
+    tree.file("etc/hosts", f"127.0.0.1 localhost\n{guest.address or '127.0.0.1'} {guest.name}\n")
     tree.file("etc/fstab", guest.share.fstab if guest.share else "")
     tree.directory("root", 0o700)
     tree.directory("root/.ssh", 0o700)
     tree.file("root/.ssh/authorized_keys", authorized_key, 0o600)
     tree.directory("etc/dropbear", 0o700)
     tree.file("etc/dropbear/host_key", host_key, 0o600)
+    if not guest.address:
+        _agent(tree)
     return tree
+
+
+def _agent(tree: Tree) -> None:
+    """An agent instead of a network."""
+    _add_program(tree, AGENT)
+    tree.file("etc/agent", AGENT_START, 0o755)
+    tree.file("etc/inittab", INITTAB.format(services=BY_AGENT), 0o644)
 
 
 def cached_base(cache: Path, kernel: Kernel) -> Path:

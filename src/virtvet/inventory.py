@@ -9,6 +9,7 @@
         profile: site.yaml
         guests:
           "web*": {ssh: {via: host, address: lease}}
+          vault: {agent: true}
 
 It holds no secrets: logging in is a matter of key files and agents. Paths are relative to the file, `~` is expanded.
 """
@@ -167,6 +168,14 @@ class GuestAccess(Wants):
     """How to look into a guest. None of it: nobody looks inside."""
 
     ssh: GuestSsh | None = None
+    agent: bool = False
+    """Through libvirt and the QEMU guest agent inside it: for guests that no network leads to."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> GuestAccess:
+        if self.agent and self.ssh:
+            raise ValueError("states both ssh: and agent: true: a guest is reached in one way")
+        return self
 
 
 def _profile(written: object, info: ValidationInfo) -> object:

@@ -265,7 +265,7 @@ def test_a_kept_share_survives_a_reset_of_the_guest(unmounted: Broken, lab: Lab)
     assert unmounted.ask("--fix=keep").code == 0
     guest = lab.guests["hv1/db1"]
     guest.virsh("reset")
-    guest.wait_for_ssh()
+    guest.wait()
     ended = unmounted.ask()
     assert (ended.code, ended.outcomes[unmounted.fault.mends]) == (0, "passed"), ended.out
 

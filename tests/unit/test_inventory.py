@@ -91,6 +91,13 @@ def test_the_first_pattern_that_matches_is_a_guests():
     assert alone.guest("db") is None
 
 
+def test_guests_without_a_network():
+    hv = _load("hosts: {h: {guests: {vault: {agent: true}, '*': {ssh: {}}}}}").hosts["h"]
+    assert (hv.guest("vault").agent, hv.guest("vault").ssh, hv.guest("web").agent) == (True, None, False)
+    ssh_by_default = "defaults: {guests: {'*': {ssh: {}}}}\nhosts: {h: {guests: {'*': {agent: true, ssh: null}}}}"
+    assert _load(ssh_by_default).hosts["h"].guest("web").agent
+
+
 def test_names_default_to_name_and_address():
     assert _load("hosts: {hv1: {ssh: {address: 192.0.2.1}}}").hosts["hv1"].names == ("hv1", "192.0.2.1")
 
@@ -158,6 +165,9 @@ WRONG = {
     ],
     "hosts: {h: {libvirt: {uri: h}}}": ['inv.yaml:2:28: libvirt.uri: "h" is no libvirt URI: write one such as'],
     "hosts: {h: {local: true, ssh: {}}}": ["inv.yaml:2:9: hosts.h: states both local: true and ssh"],
+    "hosts: {h: {guests: {w: {agent: true, ssh: {}}}}}": [
+        "inv.yaml:2:22: guests.w: states both ssh: and agent: true: a guest is reached in one way"
+    ],
     "hosts: {h: {profile: nope}}": ['inv.yaml:2:22: h.profile: there is no shipped profile "nope"'],
     "hosts: {h: {profile: nope.yaml}}": ['inv.yaml:2:22: h.profile: there is no "nope.yaml"'],
     "hosts: {h: {names: [1]}}": ["inv.yaml:2:21: names[0]: must be a text, not 1"],

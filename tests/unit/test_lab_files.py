@@ -5,17 +5,19 @@ import shutil
 import stat
 import subprocess
 from ipaddress import ip_address
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 from ruamel.yaml import YAML
 
-from lab import access, cgroups, domain, kernel, userland
+from lab import access, by_hand, cgroups, domain, kernel, userland
 from lab.cpio import Tree
 from lab.errors import LabError
-from lab.spec import DB1, HOSTS, PLAIN1, ROOT_ADDRESS, WEB1
+from lab.spec import DB1, HAND2, HOSTS, MUTE2, PLAIN1, ROOT_ADDRESS, WEB1
 
 GUESTS = [guest for host in HOSTS for guest in host.guests]
+WITH_NETWORK = [guest for guest in GUESTS if guest.address]
 
 
 @pytest.mark.parametrize("module", [cgroups, kernel])
@@ -24,7 +26,7 @@ def test_examples_in_docstrings_hold(module):
 
 
 def test_names_addresses_and_identifiers_are_unique():
-    for values in ([g.address for g in GUESTS], [g.mac for g in GUESTS], [g.uuid for g in GUESTS]):
+    for values in ([g.address for g in WITH_NETWORK], [g.mac for g in WITH_NETWORK], [g.uuid for g in GUESTS]):
         assert len(set(values)) == len(values)
     assert all(host.address.network == ROOT_ADDRESS.network for host in HOSTS)
 
@@ -32,7 +34,7 @@ def test_names_addresses_and_identifiers_are_unique():
 def test_guests_live_on_their_host_network():
     for host in HOSTS:
         for guest in host.guests:
-            assert ip_address(guest.address) in host.gateway.network
+            assert not guest.address or ip_address(guest.address) in host.gateway.network
 
 
 def test_co_mounted_and_named_hierarchies():
@@ -87,10 +89,31 @@ def test_disk_guest_boots_from_its_disk():
     assert xml.find("vcpu").get("cpuset") == "0"
 
 
-def test_every_guest_has_a_fixed_lease():
+def test_guest_without_network_has_a_channel_instead():
+    xml = ET.fromstring(domain.domain_xml(MUTE2))
+    assert xml.find("devices/interface") is None
+    assert xml.find("devices/channel/target").get("name") == "org.qemu.guest_agent.0"
+
+
+@pytest.mark.skipif(not Path(userland.AGENT).exists(), reason="there is no qemu-guest-agent")
+def test_guest_without_network_starts_an_agent():
+    files = userland.own(MUTE2, "ssh-ed25519 AAAA", b"key").nodes
+    assert "dropbear" not in files["etc/inittab"].data.decode()
+    assert stat.S_IMODE(files["usr/sbin/qemu-ga"].mode) == 0o755
+
+
+def test_guest_started_by_hand_is_a_script_of_its_host():
+    script = "\n".join(by_hand.start(HAND2))
+    assert "-name hand2,debug-threads=on" in script
+    assert "-fsdev local,id=share,path=/srv/share,security_model=passthrough" in script
+    assert "mount_tag=hostshare" in script
+    assert subprocess.run(["sh", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+def test_every_guest_with_a_network_has_a_fixed_lease():
     for host in HOSTS:
         leases = {(h.get("mac"), h.get("ip")) for h in ET.fromstring(domain.network_xml(host)).iter("host")}
-        assert leases == {(guest.mac, guest.address) for guest in host.guests}
+        assert leases == {(guest.mac, guest.address) for guest in host.guests if guest.address}
 
 
 def test_fstab_mounts_the_share():
@@ -110,6 +133,11 @@ def test_inventory_is_the_contract(tmp_path):
         },
         "names": ["hv1", "10.77.0.1"],
         "guests": {"*": {"ssh": {**login, "via": "host", "address": "lease"}}},
+    }
+    assert inventory["hosts"]["hv2"]["guests"] == {
+        "mute2": {"agent": True},
+        "hand2": {"ssh": {**login, "via": "host", "address": "10.78.2.13"}},
+        "*": {"ssh": {**login, "via": "host", "address": "lease"}},
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -12,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 from virtvet.errors import Unreachable
 from virtvet.inventory import GuestSsh, HostAccess
+from virtvet.snapshot.agent import Agent
 from virtvet.snapshot.libvirt_look import LibvirtLink
 from virtvet.snapshot.model import Completed
 from virtvet.snapshot.side_by_side import Deadline, background, side_by_side
@@ -146,7 +148,7 @@ class HostLinks:
         """What libvirt said when a guest's address was asked for, by guest."""
         self.shells: list[Ssh] = [self._ssh] if self._ssh else []
         """Every SSH connection there has been to this host and its guests."""
-        self._guests: dict[str, Ssh] = {}
+        self._guests: dict[str, Transport] = {}
         self._making = Lock()
 
     def connect(self, deadline: Deadline) -> None:
@@ -154,20 +156,25 @@ class HostLinks:
         if self._ssh:
             self._ssh.connect(deadline)
 
-    def guest(self, name: str, deadline: Deadline) -> Ssh:
-        """The SSH connection to a guest, not yet connected. Raises Unreachable when there is no way to it."""
+    def guest(self, name: str, deadline: Deadline) -> Transport:
+        """The way into a guest, not yet connected. Raises Unreachable when there is none."""
         if name not in self._guests:
             made = self._guest(name, deadline)
             with self._making:
                 self._guests[name] = made
-                self.shells.append(made)
+                self.shells += [made] if isinstance(made, Ssh) else []
         return self._guests[name]
 
-    def _guest(self, name: str, deadline: Deadline) -> Ssh:
+    def _guest(self, name: str, deadline: Deadline) -> Transport:
         machine, access = f"{self.access.name}/{name}", self.access.guest(name)
+        if access and access.agent:
+            return Agent(machine, partial(self.libvirt.agent, name))
         if access is None or access.ssh is None:
-            raise Unreachable(machine, "the inventory does not say how to reach it (guests: {NAME: {ssh: …}})")
-        login = access.ssh
+            way = "guests: {NAME: {ssh: …}}, or {agent: true} where it has no network"
+            raise Unreachable(machine, f"the inventory does not say how to reach it ({way})")
+        return self._guest_ssh(name, machine, access.ssh, deadline)
+
+    def _guest_ssh(self, name: str, machine: str, login: GuestSsh, deadline: Deadline) -> Ssh:
         address = self._address(name, login, deadline)
         through = self._ssh if login.via == "host" else None
         return Ssh(machine, Account(address, login.port, login.user, login.key, login.known_hosts), through)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from contextlib import suppress
 from functools import partial
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -146,18 +147,32 @@ class LibvirtLink:
             return Failed(words(error))
         return returned(said)
 
+    def agent(self, guest: str, deadline: Deadline) -> Callable[[str], str]:
+        """A way to have a guest's agent answer one command after the other, JSON to JSON. Both raise Unreachable."""
+        connection, machine = self.open(deadline), f"{self.access.name}/{guest}"
+
+        def ask(command: str) -> str:
+            patience = ceil(deadline.left) or 1
+            return str(self._of_guest(machine, libvirt_qemu.qemuAgentCommand, domain, command, patience, 0))
+
+        domain = self._of_guest(machine, connection.lookupByName, guest)
+        return ask
+
+    def _of_guest(self, machine: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return self._call(function, *arguments)
+        except libvirt.libvirtError as error:
+            raise Unreachable(machine, words(error)) from None
+
     def addresses(self, guest: str, source: str, deadline: Deadline) -> tuple[str, ...]:
         """A running guest's IP addresses, by "lease" or "arp" (virDomainInterfaceAddresses). Raises Unreachable."""
         sources = {
             "lease": libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE,
             "arp": libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP,
         }
-        connection = self.open(deadline)
-        try:
-            domain = self._call(connection.lookupByName, guest)
-            found = self._call(domain.interfaceAddresses, sources[source])
-        except libvirt.libvirtError as error:
-            raise Unreachable(f"{self.access.name}/{guest}", words(error)) from None
+        connection, machine = self.open(deadline), f"{self.access.name}/{guest}"
+        domain = self._of_guest(machine, connection.lookupByName, guest)
+        found = self._of_guest(machine, domain.interfaceAddresses, sources[source])
         return tuple(address["addr"] for interface in found.values() for address in interface["addrs"] or ())
 
     def close(self) -> None:
