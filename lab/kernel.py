@@ -20,6 +20,7 @@ METAPACKAGE = "linux-image-amd64"
 MODULES = [
     "virtio_pci",
     "virtio_net",
+    "e1000",
     "virtio_blk",
     "virtio_console",
     "virtio_balloon",

@@ -62,7 +62,7 @@ mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /run
 hostname -F /etc/hostname
 ip link set lo up
-ip link set eth0 up
+for link in /sys/class/net/eth*; do ip link set ${link##*/} up; done
 mount -o remount,rw /
 mount -a
 """

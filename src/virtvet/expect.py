@@ -77,6 +77,33 @@ class NotEmpty(Expectation):
 
 
 @dataclass(frozen=True, slots=True)
+class Anything(Expectation):
+    """A value that is there."""
+
+    def matches(self, value: Any) -> bool:
+        """All but None."""
+        return value is not None
+
+    def __str__(self) -> str:
+        return "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Around(Expectation):
+    """A number that differs from `value` by no more than `slack`."""
+
+    value: int
+    slack: int
+
+    def matches(self, value: Any) -> bool:
+        """Numbers only; anything else does not match."""
+        return isinstance(value, int | float) and abs(value - self.value) <= self.slack
+
+    def __str__(self) -> str:
+        return f"{self.value} ± {self.slack}"
+
+
+@dataclass(frozen=True, slots=True)
 class OneOf(Expectation):
     """Any of these values."""
 

@@ -206,7 +206,7 @@ def _short(text: str) -> str:
 
 _SIZE_TEXT = r"[0-9]{1,19}\s*([KkMmGgTtPpEe]([Ii]?[Bb])?|[Bb]([Yy][Tt][Ee][Ss]?)?)?"
 _SHARE_TEXT = r"[0-9]{1,3}(\.[0-9]{1,2})?\s*%"
-_RATE_TEXT = rf"{_SIZE_TEXT}(\s*/\s*s)?|[0-9]{{1,19}}\s*[KkMmGgTt]?[Bb][Ii][Tt](\s*/\s*s|[Pp][Ss])"
+RATE_TEXT = rf"{_SIZE_TEXT}(\s*/\s*s)?|[0-9]{{1,19}}\s*[KkMmGgTt]?[Bb][Ii][Tt](\s*/\s*s|[Pp][Ss])"
 _TIME_TEXT = r"[0-9]{1,19}\s*(us|ms|s)"
 _CPU_TEXT = r"\s*(\^?[0-9]{1,5}|[0-9]{1,5}-[0-9]{1,5})\s*"
 
@@ -222,7 +222,7 @@ _CPU = {"type": "integer", "minimum": 0, "maximum": MAX_CPUS - 1}
 
 Size = Annotated[int, BeforeValidator(parse_size), _schema(_SIZE_TEXT, ["512 MiB", "1 GiB", 4096], _WHOLE)]
 """Bytes."""
-Rate = Annotated[int, BeforeValidator(parse_rate), _schema(_RATE_TEXT, ["20 MiB/s", "10 Mbit/s"], _WHOLE)]
+Rate = Annotated[int, BeforeValidator(parse_rate), _schema(RATE_TEXT, ["20 MiB/s", "10 Mbit/s"], _WHOLE)]
 """Bytes a second."""
 HostSize = Annotated[
     int | Share,

@@ -19,7 +19,7 @@ from virtvet.profile.daemon import Daemon
 from virtvet.profile.disks import Disk
 from virtvet.profile.guest_os import GuestOs
 from virtvet.profile.host_validate import HostValidate
-from virtvet.profile.interfaces import Interface
+from virtvet.profile.interfaces import Interfaces
 from virtvet.profile.listeners import Listeners
 from virtvet.profile.memory_backing import MemoryBacking
 from virtvet.profile.memory_hotplug import MemoryHotplug
@@ -27,6 +27,7 @@ from virtvet.profile.memory_limits import MemoryLimits
 from virtvet.profile.memory_size import MemorySize
 from virtvet.profile.numatune import Numatune
 from virtvet.profile.partitions import Partition, PartitionPath
+from virtvet.profile.pci import PciDevice, PciId
 from virtvet.profile.pins import Pins
 from virtvet.profile.schedulers import Schedulers
 from virtvet.profile.shares import Share
@@ -112,8 +113,10 @@ class GuestWants(Wants):
     """Disks by their target (`vda`)."""
     blkio: Blkio | None = None
     """Its share of the host's block devices."""
-    interfaces: dict[str, Interface] = Field(default_factory=dict)
+    interfaces: Interfaces = Field(default_factory=dict)
     """Network interfaces by MAC address or position (`net0`)."""
+    pci: dict[PciId, PciDevice] = Field(default_factory=dict)
+    """PCI devices inside the guest, by vendor and device (`8086:100e`)."""
     shares: dict[str, Share] = Field(default_factory=dict)
     """Shared folders by their tag (`<target dir=…>`)."""
 

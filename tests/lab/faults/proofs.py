@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tests.lab.faults import EXEMPT, Fault, cgroups, hosts, reach, shares, tls
+from tests.lab.faults import EXEMPT, Fault, cgroups, hosts, interfaces, reach, shares, tls
 from virtvet import catalogue
 from virtvet.check import Check
 
-FAULTS = (*tls.FAULTS, *cgroups.FAULTS, *shares.FAULTS, *hosts.FAULTS, *reach.FAULTS)
+FAULTS = (*tls.FAULTS, *cgroups.FAULTS, *shares.FAULTS, *interfaces.FAULTS, *hosts.FAULTS, *reach.FAULTS)
 """Those of the lab's hosts as they are."""
 ALL = (*FAULTS, *hosts.OF_HARDWARE)
 PREREQUISITES = "reach"
