@@ -270,13 +270,13 @@ def _end(snapshot: Snapshot, guest: str, key: str) -> str | None:
     process = qemu.of_guest(snapshot, guest)
     held = _held(snapshot, process.pid)
     device = _device(process, _address(snapshot, guest, key))
-    given = None if device is None else _given(_netdev(process, device), held)
+    given = None if device is None else tap_of(_netdev(process, device), held)
     if given is None and told in held.values():
         return told
     return given or None
 
 
-def _given(netdev: dict[str, Any], held: dict[str, str]) -> str | None:
+def tap_of(netdev: dict[str, Any], held: dict[str, str]) -> str | None:
     """The tap of a -netdev: `{"type":"tap","fd":"41"}`, `{"type":"tap","fds":"41:42"}`, `tap,id=n0,ifname=tap0`."""
     if name := netdev.get("ifname"):
         return name if name in held.values() else None

@@ -41,6 +41,7 @@ kilo-, mega- or gigabits (see `shown`).
 """
 
 _QDISC = re.compile(r"qdisc (\S{1,16}) ([0-9a-f]{1,4}:) dev (\S{1,15}) (.{0,500})", re.ASCII)
+_POLICE = re.compile(r"\bpolice 0x[0-9a-f]+ ", re.ASCII)
 _RATE = re.compile(r"(\d{1,15})([KMGT]?)bit", re.ASCII)
 _SIZE = re.compile(r"(\d{1,12})([KM]?)b", re.ASCII)
 _THOUSANDS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
@@ -186,7 +187,7 @@ def policing(qdiscs: list[Qdisc]) -> Limit:
 
     `police 0x1 rate 4Mbit burst 500Kb mtu 64Kb action drop overhead 0b linklayer ethernet` -> 500000, 512000.
     """
-    lines = [line for one in qdiscs if not one.root for line in one.lines if line.startswith("police ")]
+    lines = [line for one in qdiscs if not one.root for line in one.lines if _POLICE.search(line)]
     if not lines:
         return Limit(UNLIMITED, None, None, "no policing filter")
     return min(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from tests.lab.faults import Fault
 
 GUEST = "hv1/app1"
-FIRST = "app1/52:54:00:77:01:14"
 SECOND = "app1/net1"
 CARD = "app1/8086:100e"
 SLOT = "0000:00:03.0"
@@ -33,6 +32,21 @@ def _stored(name: str, edit: str, departs: str) -> Fault:
 
 def _second(what: str) -> str:
     return f"{OF_SECOND} {what}"
+
+
+OTHER_BRIDGE = "ip link add virbr7 type bridge; ip link set virbr7 up"
+OTHERWISE = _edited(
+    _second("s/<model/<mtu size='1400'\\/><link state='down'\\/>&/"),
+    "s/'e1000'/'virtio'/; s/'app1lan'/'app1wan'/; s/52:54:00:77:01:24/52:54:00:77:01:25/",
+)
+OF_BRIDGE = "<interface type='bridge'>/,/<\\/interface"
+UPDATED_BACK = "virsh update-device app1 /run/nic.was --live; rm /run/nic.was /run/nic.xml"
+
+
+def _updated(edit: str) -> str:
+    """Another second interface in the running guest, as far as libvirt can change it."""
+    dump = f'virsh dumpxml app1 | sed -n "/{OF_BRIDGE}/p" >/run/nic.was'
+    return f'{dump}; sed "{edit}" /run/nic.was >/run/nic.xml; virsh update-device app1 /run/nic.xml --live'
 
 
 INTERFACES = (
@@ -73,16 +87,18 @@ INTERFACES = (
         {f"NIC-DEV-7 {SECOND}": "actual"},
     ),
     Fault(
-        "the bridge blocks the tap's port",
+        "the bridge keeps the tap waiting",
         "hv1",
-        "bridge link set dev app1lan state 4",
-        "bridge link set dev app1lan state 3",
+        "ip link set virbr0 type bridge forward_delay 3000; ip link set virbr0 type bridge stp_state 1; "
+        "ip link set app1lan down; ip link set app1lan up",
+        "ip link set virbr0 type bridge stp_state 0; ip link set virbr0 type bridge forward_delay 0; "
+        "ip link set app1lan down; ip link set app1lan up",
         {f"NIC-DEV-7 {SECOND}": "actual"},
     ),
     Fault(
         "the tap is a port of another bridge",
         "hv1",
-        "ip link add virbr7 type bridge; ip link set virbr7 up; ip link set app1lan master virbr7",
+        f"{OTHER_BRIDGE}; ip link set app1lan master virbr7",
         "ip link set app1lan master virbr0; ip link delete virbr7",
         {f"NIC-DEV-3 {SECOND}/bridge": "actual"},
     ),
@@ -110,7 +126,7 @@ INTERFACES = (
     Fault(
         "the guest makes its MTU smaller",
         GUEST,
-        "ip link set eth1 mtu 1400",
+        f"ip link set eth1 mtu 1400; {PLUGGED}",
         f"ip link set eth1 mtu 1500; {PLUGGED}",
         {f"NIC-DEV-6 {SECOND}": "guest"},
     ),
@@ -122,19 +138,25 @@ INTERFACES = (
         {f"NIC-DEV-1 {SECOND}": "guest"},
     ),
     Fault(
-        "the guest runs with other interfaces than its file says",
+        "the running interface is moved to another bridge",
         "hv1",
-        f"{
-            _edited(
-                "s/<interface type='network'>/<interface type='bridge'>/; s/<source network='lab'/<source bridge='virbr0'/",
-                _second("s/<model/<mtu size='1400'\\/><link state='down'\\/>&/; s/'e1000'/'virtio'/"),
-                "s/'app1lan'/'app1wan'/; s/52:54:00:77:01:24/52:54:00:77:01:25/",
-            )
-        }; {START}; virsh define /run/nic.was; {ANSWERS}",
+        f"{OTHER_BRIDGE}; " + _updated("s/bridge='virbr0'/bridge='virbr7'/"),
+        f"{UPDATED_BACK}; ip link delete virbr7",
+        {f"NIC-DEV-3 {SECOND}/bridge": "live actual"},
+    ),
+    Fault(
+        "the running interface is moved to a network",
+        "hv1",
+        _updated("s/type='bridge'/type='network'/; s/bridge='virbr0'/network='lab'/"),
+        UPDATED_BACK,
+        {f"NIC-DEV-2 {SECOND}": "live"},
+    ),
+    Fault(
+        "the guest runs with another interface than its file says",
+        "hv1",
+        f"{OTHERWISE}; {START}; virsh define /run/nic.was; {ANSWERS}",
         f"virsh define /run/nic.was; {START}; {ANSWERS}; rm /run/nic.was /run/nic.xml",
         {
-            f"NIC-DEV-2 {FIRST}": "live",
-            f"NIC-DEV-3 {FIRST}/network": "live actual",
             f"NIC-DEV-1 {SECOND}": "live actual guest",
             f"NIC-DEV-4 {SECOND}": "live actual guest",
             f"NIC-DEV-5 {SECOND}": "live actual",
@@ -192,14 +214,15 @@ BANDWIDTH = (
     Fault(
         "the tap is given a class behind libvirt's back",
         "hv1",
-        "tc qdisc add dev app1lan root handle 1: htb default 1; tc class add dev app1lan parent 1: classid 1:1 htb rate 8mbit",
+        "tc qdisc replace dev app1lan root handle 1: htb default 1; "
+        "tc class add dev app1lan parent 1: classid 1:1 htb rate 8mbit",
         "tc qdisc delete dev app1lan root",
         {f"NIC-BW-1 {SECOND}/inbound/average": "actual"},
     ),
     Fault(
         "the tap is given a token bucket behind libvirt's back",
         "hv1",
-        "tc qdisc add dev app1lan root tbf rate 8mbit burst 32kb latency 50ms",
+        "tc qdisc replace dev app1lan root tbf rate 8mbit burst 32kb latency 50ms",
         "tc qdisc delete dev app1lan root",
         {f"NIC-BW-1 {SECOND}/inbound/average": "actual"},
     ),
