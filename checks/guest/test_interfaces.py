@@ -9,6 +9,7 @@ from virtvet.check import Case, Control, PerLayer, Severity, check
 from virtvet.expect import Anything, OneOf
 from virtvet.probes import interfaces
 from virtvet.profile.interfaces import SOURCES, Interface, position
+from virtvet.remedies.interfaces import BRING_UP, PLUG
 from virtvet.target import GuestTarget, HostTarget
 
 FORMAT = "https://libvirt.org/formatdomain.html#network-interfaces"
@@ -185,6 +186,7 @@ def test_interface_is_of_its_type(case: Case, observed: object) -> None:
     config=interfaces.connected_config,
     live=interfaces.connected_live,
     actual=interfaces.connected_actual,
+    remedy=PLUG,
 )
 def test_interface_is_connected(case: Case, observed: object) -> None:
     """Actual: the bridge whose port the end on the host really is."""
@@ -243,6 +245,7 @@ def test_interface_has_its_mtu(case: Case, observed: object) -> None:
     live=interfaces.running(interfaces.link_of),
     actual=interfaces.link_actual,
     guest=interfaces.link_guest,
+    remedy=BRING_UP,
 )
 def test_link_is_as_stated(case: Case, observed: object) -> None:
     """Actual: the end on the host is up, and its bridge forwards."""

@@ -145,7 +145,6 @@ def test_descriptors_that_we_may_not_read_are_an_error() -> None:
         ({"driver": "tap", "id": "n0", "ifname": "tap0", "script": "no"}, "tap0"),
         ({"type": "tap", "fd": "99"}, None),
         ({"driver": "tap", "id": "n0", "ifname": "gone"}, None),
-        ({"type": "other"}, None),
     ],
 )
 def test_taps_of_a_netdev(netdev: dict[str, Any], tap: str | None) -> None:
@@ -176,6 +175,16 @@ def test_a_guest_started_by_hand_is_known_by_its_arguments() -> None:
             probe(seen, "app1", "net0")
     with pytest.raises(NotApplicable, match="no MAC address"):
         nics.model_actual(seen, "app1", "net1")
+
+
+def test_a_backend_that_is_no_tap_has_no_end_on_the_host() -> None:
+    """Constructed: QEMU's own network stack."""
+    text = BY_HAND.replace("tap,id=n0,ifname=app1lan,script=no", "user,id=n0")
+    seen = look({"arguments": text}, by_hand=True)
+    assert nics.mac_actual(seen, "app1", "net0").value == SECOND
+    for probe in (nics.target_actual, nics.mtu_actual):
+        with pytest.raises(NotApplicable, match="no tap"):
+            probe(seen, "app1", "net0")
 
 
 # --- the end on the host

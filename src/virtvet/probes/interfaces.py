@@ -181,7 +181,7 @@ def mac_actual(snapshot: Snapshot, guest: str, key: str) -> Reading:
     """
     process, mac = qemu.of_guest(snapshot, guest), _address(snapshot, guest, key)
     device = _device(process, mac)
-    if device is not None and _netdev(process, device).get("type", "tap") != "tap":
+    if device is not None and _netdev(process, device)["type"] != "tap":
         return Reading(mac, process.source, json.dumps(device)[:500])
     end = _end(snapshot, guest, key)
     return Reading(mac if end else None, process.source, f"tap {end}: {json.dumps(device)}"[:500])
@@ -229,10 +229,12 @@ def _device(process: qemu.Process, mac: str) -> dict[str, Any] | None:
 
 
 def _netdev(process: qemu.Process, device: dict[str, Any]) -> dict[str, Any]:
-    """`{"type":"tap","fd":"41","id":"hostnet1"}`; nothing when it is of a kind that is not taken."""
-    wanted = device.get("netdev")
-    found = (part for part in process.parts() if part.get("id") == wanted and "driver" not in {*part} - {"type"})
-    return next(found, {"type": "other"})
+    """`{"type":"tap","fd":"41","id":"hostnet1"}`, or `tap,id=hostnet1,ifname=tap0`, whose type is the leading word."""
+    for part in process.parts():
+        kind = part.get("type", part.get("driver"))
+        if part.get("id") == device.get("netdev") and kind in ("tap", "bridge", "user"):
+            return {**part, "type": kind}
+    return {"type": "other"}
 
 
 def model_actual(snapshot: Snapshot, guest: str, key: str) -> Reading:
@@ -266,11 +268,14 @@ def _end(snapshot: Snapshot, guest: str, key: str) -> str | None:
     element = None if guest in snapshot.by_hand else of_key(domain_xml.live(snapshot, guest), key)
     told = None if element is None else target_of(element)
     if element is not None and element.get("type") == "direct":
-        return told if _files(snapshot, FLAGS).get(told or "") else None
+        return told if told and exists(snapshot, told) else None
     process = qemu.of_guest(snapshot, guest)
     held = _held(snapshot, process.pid)
     device = _device(process, _address(snapshot, guest, key))
-    given = None if device is None else tap_of(_netdev(process, device), held)
+    netdev = None if device is None else _netdev(process, device)
+    if netdev and netdev["type"] != "tap":
+        raise NotApplicable(f"QEMU was given no tap for {key}, but a backend of type {netdev['type']}")
+    given = None if netdev is None else tap_of(netdev, held)
     if given is None and told in held.values():
         return told
     return given or None
@@ -376,6 +381,11 @@ def link_actual(snapshot: Snapshot, guest: str, key: str, wanted: str) -> Readin
         return Reading("down", f"/sys/class/net/{name}/flags", seen)
     value = "up" if PORT_STATES[state] == "forwarding" else PORT_STATES[state]
     return Reading(value, f"/sys/class/net/{name}/brport/state", seen)
+
+
+def exists(snapshot: Snapshot, name: str) -> bool:
+    """Whether the host has a network device of this name."""
+    return f"/sys/class/net/{name}/flags" in snapshot.read(FLAGS)
 
 
 # --- inside the guest
