@@ -32,6 +32,21 @@ class AtLeast(Expectation):
 
 
 @dataclass(frozen=True, slots=True)
+class AtMost(Expectation):
+    """A number no larger than `most`."""
+
+    most: float
+    unit: str = ""
+
+    def matches(self, value: Any) -> bool:
+        """Numbers only; anything else does not match."""
+        return isinstance(value, int | float) and value <= self.most
+
+    def __str__(self) -> str:
+        return f"at most {self.most:g} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
 class Contains(Expectation):
     """A set that holds at least these members."""
 

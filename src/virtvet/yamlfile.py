@@ -74,6 +74,15 @@ class Node:
         below = self.child(step)
         return below.value if below and isinstance(below.value, Mapping) else {}
 
+    def place(self, *path: Key) -> Position:
+        """Where the key at the end of a path stands; of a path that leads further than the file, the last that does."""
+        node, at = self, self.at
+        for step in path:
+            if (below := node.child(step)) is None:
+                break
+            node, at = below, node.keys.get(step, below.at)
+        return at
+
     def without(self, *keys: Key) -> Node:
         """A mapping less some keys."""
         assert isinstance(self.value, Mapping)

@@ -120,6 +120,15 @@ def of_guest(snapshot: Snapshot, guest: str) -> Process:
     return known[number]
 
 
+def processes(snapshot: Snapshot) -> Mapping[int, Process]:
+    """Every QEMU process of the host that runs a machine, whoever started it, by its id. Raises CannotLook.
+
+    libvirt starts one for a moment, with `-machine none`, to learn what QEMU can do.
+    """
+    found = _processes(snapshot.read(ARGUMENTS).stdout)
+    return {number: one for number, one in found.items() if not (one.option("machine", "M") or "").startswith("none")}
+
+
 def pid(snapshot: Snapshot, guest: str) -> int:
     """The QEMU process of a running guest, by libvirt's pid file or, without libvirt, by its `-name`.
 

@@ -28,6 +28,7 @@ SOURCES = (*domain_xml.SOURCES, *qemu.SOURCES, VCPUS, QEMU)
 EMULATOR = "emulator"
 _VCPU = re.compile(r"<vcpu id='(\d{1,5})' pid='(\d{1,10})'/>", re.ASCII)
 _IOTHREAD = re.compile(r"IO iothread(\d{1,5})", re.ASCII)
+_VCPU_NAME = re.compile(r"CPU (\d{1,5})/(?:KVM|TCG)", re.ASCII)
 _MAKERS = (
     (re.compile(r"worker|iou-wrk-.*", re.DOTALL), re.compile(r"/(iothread\d{1,5})$", re.ASCII | re.MULTILINE)),
     (re.compile(r"kvm-nx-lpage-re"), re.compile(r"/(vcpu\d{1,5})$", re.ASCII | re.MULTILINE)),
@@ -62,8 +63,12 @@ def pid(snapshot: Snapshot, guest: str) -> int:
 
 def threads(snapshot: Snapshot, guest: str) -> tuple[Thread, ...]:
     """Every thread that lived while virtvet looked, by id. Raises as `pid`."""
-    process = pid(snapshot, guest)
-    vcpus = _vcpus(snapshot, guest)
+    return of_process(snapshot, pid(snapshot, guest), _vcpus(snapshot, guest))
+
+
+def of_process(snapshot: Snapshot, process: int, vcpus: Mapping[int, int] | None = None) -> tuple[Thread, ...]:
+    """As `threads`, of any QEMU process. vcpus: the number of each vCPU by thread id; None where libvirt does not know
+    it: then by the name that QEMU gives it with debug-threads=on, `CPU 0/KVM`. Raises CannotLook."""
     named = {tid: task(snapshot, process, tid, "comm").strip() for tid in _tids(snapshot, process)}
     return tuple(
         Thread(process, tid, comm, _role(snapshot, process, tid, comm, vcpus)) for tid, comm in sorted(named.items())
@@ -81,6 +86,20 @@ def allowed(snapshot: Snapshot, thread: Thread) -> Reading:
     /proc/PID/task/TID/status: `Cpus_allowed_list:\\t0-1` -> {0, 1}
     """
     return _list_of(snapshot, thread, "Cpus_allowed_list")
+
+
+def nodes(snapshot: Snapshot, thread: Thread) -> Reading:
+    """The NUMA nodes the thread may take memory from. /proc/PID/task/TID/status: `Mems_allowed_list:\t0` -> {0}"""
+    return _list_of(snapshot, thread, "Mems_allowed_list")
+
+
+def resident(snapshot: Snapshot, process: int) -> Reading:
+    """Bytes of host memory that a process holds now. /proc/PID/task/PID/status: `VmRSS:\t  154336 kB` -> 158040064"""
+    path = f"/proc/{process}/task/{process}/status"
+    match = re.search(r"^VmRSS:\s+(\d{1,15}) kB$", task(snapshot, process, process, "status"), re.MULTILINE)
+    if match is None:
+        raise CannotLook(path, "names no VmRSS")
+    return Reading(int(match[1]) * 1024, path, match[0])
 
 
 def _list_of(snapshot: Snapshot, thread: Thread, key: str) -> Reading:
@@ -134,8 +153,10 @@ def _vcpus(snapshot: Snapshot, guest: str) -> Mapping[int, int]:
     return {int(tid): int(vcpu) for vcpu, tid in found if int(tid)}
 
 
-def _role(snapshot: Snapshot, process: int, tid: int, comm: str, vcpus: Mapping[int, int]) -> str:
-    if tid in vcpus:
+def _role(snapshot: Snapshot, process: int, tid: int, comm: str, vcpus: Mapping[int, int] | None) -> str:
+    if vcpus is None and (match := _VCPU_NAME.fullmatch(comm)):
+        return f"vcpu{match[1]}"
+    if vcpus and tid in vcpus:
         return f"vcpu{vcpus[tid]}"
     if match := _IOTHREAD.fullmatch(comm):
         return f"iothread{match[1]}"

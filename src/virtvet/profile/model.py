@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
 from functools import reduce
 from typing import Any, Literal, Self
@@ -25,6 +25,7 @@ from virtvet.profile.memory_backing import MemoryBacking
 from virtvet.profile.memory_hotplug import MemoryHotplug
 from virtvet.profile.memory_limits import MemoryLimits
 from virtvet.profile.memory_size import MemorySize
+from virtvet.profile.neighbours import Neighbours
 from virtvet.profile.numatune import Numatune
 from virtvet.profile.partitions import Partition, PartitionPath
 from virtvet.profile.pci import PciDevice, PciId
@@ -51,6 +52,8 @@ class HostWants(Wants):
     """Which ports must listen, and which must not."""
     partitions: dict[PartitionPath, Partition] = Field(default_factory=dict)
     """cgroup partitions by libvirt's path (`/machine`, `/machine/openstack.partition`)."""
+    neighbours: Neighbours | None = None
+    """What all running guests of the host may do to each other and ask of it together."""
 
     @field_validator("daemon")
     @classmethod
@@ -134,7 +137,7 @@ class Profile(Wants):
     guests: dict[str, GuestWants] = Field(default_factory=dict)
     """Guests by name pattern (`web*`); a guest takes all entries that match, later ones win key by key."""
 
-    _written: Mapping[Key, Node] = PrivateAttr(default_factory=dict)
+    _source: Node = PrivateAttr(default_factory=lambda: located({}, Position("profile")))
     _merged: dict[tuple[str, ...], GuestWants] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="wrap")
@@ -142,8 +145,7 @@ class Profile(Wants):
     def _keep_what_was_written(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
         """Entries are merged as written: so defaults are told from what is stated, and mistakes have a place."""
         profile = handler(data)
-        source = (info.context or {}).get("written") or located(data, Position("profile"))
-        profile._written = source.children("guests")
+        profile._source = (info.context or {}).get("written") or located(data, Position("profile"))
         return profile
 
     def guest(self, name: str) -> GuestWants | None:
@@ -151,13 +153,29 @@ class Profile(Wants):
 
         Raises BadInput when entries that are right by themselves contradict each other.
         """
-        patterns = tuple(pattern for pattern in self.guests if fnmatchcase(name, pattern))
+        patterns = self._matching(name)
         if len(patterns) <= 1:
             return self.guests[patterns[0]] if patterns else None
         if patterns not in self._merged:
-            together = reduce(merged, (self._written[pattern] for pattern in patterns))
-            self._merged[patterns] = validated(GuestWants, together)
+            self._merged[patterns] = validated(GuestWants, self._together(patterns))
         return self._merged[patterns]
+
+    def place(self, *path: Key) -> Position:
+        """Where a key stands in the files this profile was made of, or the last key above it that does."""
+        return self._source.place(*path)
+
+    def place_of(self, guest: str, *path: Key) -> Position:
+        """As `place`, below `guests:` and the entry for a guest of this name; of several the last that states it."""
+        patterns = self._matching(guest)
+        stated = patterns and path and self._together(patterns).child(path[0])
+        return self._together(patterns).place(*path) if stated else self.place("guests", *patterns[-1:])
+
+    def _matching(self, name: str) -> tuple[str, ...]:
+        return tuple(pattern for pattern in self.guests if fnmatchcase(name, pattern))
+
+    def _together(self, patterns: tuple[str, ...]) -> Node:
+        entries = self._source.children("guests")
+        return reduce(merged, (entries[pattern] for pattern in patterns))
 
     def unmatched(self, names: Collection[str]) -> Iterable[tuple[str, GuestWants]]:
         """The entries that no guest's name matches, optional ones left out."""

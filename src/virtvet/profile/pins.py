@@ -24,5 +24,13 @@ class Pins(Wants):
     """CPUs of each iothread by its number (from 1): `<iothreadpin>`, or `<vcpu cpuset>`."""
     default: CpuSet | None = None
     """CPUs of every thread not named above, whatever it is."""
+    exclusive: bool = False
+    """Whether the CPUs of its vCPUs (`vcpu`, or `default` without any) are this guest's alone."""
     sampled: bool = False
     """Whether threads that run while virtvet looks must be seen on their CPUs; skipped when none runs just then."""
+
+    @property
+    def alone(self) -> frozenset[int]:
+        """The CPUs that no other guest may run on; none when they are not exclusive."""
+        own = frozenset[int]().union(*self.vcpu.values()) or self.default or frozenset()
+        return own if self.exclusive else frozenset()
