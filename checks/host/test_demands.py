@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from virtvet.check import Case, Control, Reading, Severity, check
 from virtvet.probes import demands
@@ -31,13 +32,13 @@ def _matched(host: HostTarget) -> list[GuestTarget]:
     return [guest for guest in host.guests if guest.matched]
 
 
-def _of(host: HostTarget, guest: GuestTarget, path: str, wanted: object) -> Demand:
+def _of(host: HostTarget, guest: GuestTarget, path: str, wanted: Any) -> Demand[Any]:
     """path: keys below the guest's entry, with slashes: `cpu/pins/vcpu/0`."""
     steps = [int(step) if step.isdigit() else step for step in path.split("/")]
     return Demand(guest.name, path.replace("/", "."), wanted, host.profile.place_of(guest.name, *steps))
 
 
-def _of_partition(host: HostTarget, path: str, key: str, wanted: object) -> Demand:
+def _of_partition(host: HostTarget, path: str, key: str, wanted: Any) -> Demand[Any]:
     return Demand(path, key, wanted, host.profile.place("host", "partitions", path, key))
 
 

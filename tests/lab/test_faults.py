@@ -10,7 +10,7 @@ import pytest
 
 from lab import Lab
 from tests.lab.conftest import PROFILE
-from tests.lab.faults import Fault, hosts, tls
+from tests.lab.faults import Fault, hosts, neighbours, tls
 from tests.lab.faults.proofs import FAULTS
 from tests.lab.judging import Departures, departures, inventory_without_uri, unlike
 
@@ -59,6 +59,18 @@ def hardware(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="module")
+def beside(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """hv2 with guests that leave web2's CPU alone, and the profile that asks for it."""
+    profile = tmp_path_factory.mktemp("neighbours") / "neighbours.yaml"
+    profile.write_text(neighbours.PROFILE)
+    try:
+        shell("hv2", neighbours.EQUIP)
+        yield profile
+    finally:
+        shell("hv2", neighbours.UNEQUIP)
+
+
+@pytest.fixture(scope="module")
 def healed(lab: Lab, look: Look) -> Iterator[dict[str, Fault]]:
     """The last fault of each host, restored. Each is seen to be well again by the next look at its host, which must
     find the next fault and nothing else; the last ones by a look of their own, here."""
@@ -88,3 +100,10 @@ def test_hardware_taken_away_departs_exactly_where_named(
     fault: Fault, look: Look, shell: Shell, hardware: Path, healed: dict[str, Fault]
 ) -> None:
     prove(fault, look, shell, hardware, healed)
+
+
+@pytest.mark.parametrize("fault", neighbours.OF_NEIGHBOURS, ids=[fault.name for fault in neighbours.OF_NEIGHBOURS])
+def test_neighbours_depart_exactly_where_named(
+    fault: Fault, look: Look, shell: Shell, beside: Path, healed: dict[str, Fault]
+) -> None:
+    prove(fault, look, shell, beside, healed)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tests.lab.faults import EXEMPT, Fault, cgroups, hosts, interfaces, reach, shares, tls
+from tests.lab.faults import EXEMPT, Fault, cgroups, hosts, interfaces, neighbours, reach, shares, tls
 from virtvet import catalogue
 from virtvet.check import Check
 
-FAULTS = (*tls.FAULTS, *cgroups.FAULTS, *shares.FAULTS, *interfaces.FAULTS, *hosts.FAULTS, *reach.FAULTS)
+FAULTS = (
+    *tls.FAULTS,
+    *cgroups.FAULTS,
+    *shares.FAULTS,
+    *interfaces.FAULTS,
+    *hosts.FAULTS,
+    *neighbours.FAULTS,
+    *reach.FAULTS,
+)
 """Those of the lab's hosts as they are."""
-ALL = (*FAULTS, *hosts.OF_HARDWARE)
+ALL = (*FAULTS, *hosts.OF_HARDWARE, *neighbours.OF_NEIGHBOURS)
 PREREQUISITES = "reach"
 """Controls of this area depart by an error: they say that nobody could look."""
 
