@@ -86,7 +86,7 @@ def _missing(what: str, wanted: frozenset[int], there: frozenset[int]) -> str:
 def memory(snapshot: Snapshot, demands: Iterable[Bytes]) -> Reading:
     """Guests with more memory than the host has."""
     total = cgroup.memory_total(snapshot)
-    lost = [one.complaint(f"{one.wanted} bytes, and the host has {total}") for one in demands if one.wanted > total]
+    lost = [one.complaint(f"the host has {total >> 20} MiB") for one in demands if one.wanted > total]
     return _reading(lost, str(cgroup.MEMORY_INFO), f"MemTotal {total}")
 
 
@@ -102,14 +102,15 @@ def _too_much(every: Together, total: int) -> list[str]:
     asked = sum(one.wanted for one in every.demands)
     if asked <= room:
         return []
-    names = ", ".join(one.who for one in every.demands)
-    return [every.demands[0].complaint(f"{names} together: {asked} bytes, and {every.name} has {room}")]
+    first, *others = every.demands
+    names = f" with {', '.join(one.who for one in others)}" if others else ""
+    return [first.complaint(f"{asked >> 20} MiB{names}, and {every.name} has {room >> 20} MiB")]
 
 
 def exclusive(_snapshot: Snapshot, demands: Iterable[Numbers]) -> Reading:
     """CPUs that are to be two guests' alone; guests that are to be alone on CPUs nobody named."""
     demands = tuple(demands)
-    lost = [one.complaint("no vcpu: and no default: says on which CPUs") for one in demands if not one.wanted]
+    lost = [one.complaint("neither vcpu: nor default: says on which CPUs") for one in demands if not one.wanted]
     for first, second in combinations(demands, 2):
         if common := first.wanted & second.wanted:
             lost.append(second.complaint(f"CPU {ranges(common)} is {first.who}'s alone ({first.at})"))
