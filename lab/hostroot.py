@@ -8,10 +8,11 @@ import json
 import os
 import re
 import shutil
+import stat
 from pathlib import Path
 
 from lab import cgroups, keys, shell
-from lab.spec import HOSTS, ROOT_ADDRESS, TLS_PORT, HostSpec
+from lab.spec import DISK, HOSTS, ROOT_ADDRESS, TLS_PORT, HostSpec
 
 BOUND = ("etc", "srv", "var/lib/libvirt", "var/cache/libvirt")
 CAPABILITIES = "var/cache/libvirt/qemu/capabilities"
@@ -80,6 +81,7 @@ def fill(host: HostSpec, folder: Path, authority: keys.Authority, authorized_key
     _pki(host, etc, authority)
     _users(etc, authorized_key)
     _homes(folder)
+    _disk(folder)
     return _sshd(etc)
 
 
@@ -153,6 +155,19 @@ def _homes(folder: Path) -> None:
         home = folder / "srv/home" / name
         home.mkdir(parents=True)
         os.chown(home, uid, uid)
+
+
+def _disk(folder: Path) -> None:
+    """A node for a disk of the machine: what libvirt and the kernel need to throttle a guest on it. Nobody opens it."""
+    disks = sorted(Path("/sys/block").glob("*/dev"), key=_emulated)
+    if disks:
+        major, minor = map(int, disks[0].read_text().split(":"))
+        os.mknod(folder / DISK.lstrip("/"), 0o600 | stat.S_IFBLK, os.makedev(major, minor))
+
+
+def _emulated(device: Path) -> tuple[bool, str]:
+    """Real disks first: only they hang on a bus."""
+    return not (device.parent / "device").exists(), str(device)
 
 
 def reuse_capabilities(folder: Path, cache: Path) -> None:

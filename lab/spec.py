@@ -82,6 +82,8 @@ class HostSpec:
         return [self.name, self.ip]
 
 
+DISK = "/srv/lab-disk"
+"""A node of each host for the machine's first disk, so that its path is the same on every machine."""
 SHARE = Share(source="/srv/share", tag="hostshare", mountpoint="/mnt/share")
 OPENSTACK = "/machine/openstack.partition"
 
@@ -153,6 +155,11 @@ APP1 = GuestSpec(
       <iothreads>1</iothreads>
       <blkiotune>
         <weight>300</weight>
+        <device>
+          <path>/srv/lab-disk</path>
+          <read_bytes_sec>1073741824</read_bytes_sec>
+          <write_iops_sec>50000</write_iops_sec>
+        </device>
       </blkiotune>
       <cputune>
         <vcpusched vcpus="0-1" scheduler="batch"/>
@@ -170,9 +177,10 @@ APP1 = GuestSpec(
       </cpu>
       <devices>
         <disk type="file" device="disk">
-          <driver name="qemu" type="raw" cache="none" io="threads" discard="unmap" iothread="1"/>
+          <driver name="qemu" type="raw" cache="none" io="threads" discard="unmap" iothread="1" queues="2"/>
           <source file="/var/lib/libvirt/images/app1.img"/>
           <target dev="vda" bus="virtio"/>
+          <boot order="1"/>
           <iotune>
             <read_bytes_sec>20971520</read_bytes_sec>
             <write_bytes_sec>10485760</write_bytes_sec>
@@ -180,7 +188,14 @@ APP1 = GuestSpec(
             <total_iops_sec_max>800</total_iops_sec_max>
             <total_iops_sec_max_length>2</total_iops_sec_max_length>
             <size_iops_sec>4096</size_iops_sec>
+            <group_name>app1</group_name>
           </iotune>
+        </disk>
+        <disk type="file" device="cdrom">
+          <driver name="qemu" type="raw"/>
+          <source file="/var/lib/libvirt/boot/vmlinux"/>
+          <target dev="hdc" bus="ide"/>
+          <readonly/>
         </disk>
         <interface type="bridge">
           <mac address="52:54:00:77:01:24"/>

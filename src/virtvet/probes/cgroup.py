@@ -69,6 +69,32 @@ def _weight(text: str) -> int:
     return int(text.splitlines()[0].removeprefix("default "))
 
 
+Device = tuple[int, int]
+"""Major and minor number of a device of the host."""
+
+
+def _by_device(text: str) -> Mapping[Device, int]:
+    """`254:0 1073741824` a line -> {(254, 0): 1073741824}; blkio.bfq.weight_device has a line `default 100`, too."""
+    rows = (line.split() for line in text.splitlines() if ":" in line)
+    return {_device(name): int(number) for name, number in rows}
+
+
+def _device(name: str) -> Device:
+    major, minor = name.split(":")
+    return int(major), int(minor)
+
+
+def _io_max(key: str) -> Callable[[str], Mapping[Device, int]]:
+    """io.max: `253:0 rbps=10485760 wbps=max riops=max wiops=500`; key "rbps" -> {(253, 0): 10485760}."""
+
+    def read(text: str) -> Mapping[Device, int]:
+        rows = [line.split() for line in text.splitlines()]
+        told = {_device(name): dict(pair.split("=") for pair in pairs)[key] for name, *pairs in rows}
+        return {device: int(number) for device, number in told.items() if number != "max"}
+
+    return read
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One thing a group can be told: its controller, its file in v1 and in v2 (the first that exists) and their values.
@@ -99,7 +125,28 @@ CPUS = Setting("cpuset", ("cpuset.cpus",), ("cpuset.cpus.effective",), _list, _l
 NODES = Setting("cpuset", ("cpuset.mems",), ("cpuset.mems.effective",), _list, _list)
 PIDS = Setting("pids", ("pids.max",), ("pids.max",), _amount, _amount, UNLIMITED)
 IO_WEIGHT = Setting("blkio", ("blkio.bfq.weight", "blkio.weight"), ("io.bfq.weight", "io.weight"), _weight, _weight)
-SETTINGS = (MEMORY, MEMORY_SOFT, SWAP, SHARES, QUOTA, PERIOD, CPUS, NODES, PIDS, IO_WEIGHT)
+BFQ_WEIGHT = Setting("blkio", ("blkio.bfq.weight",), ("io.bfq.weight",), _weight, _weight)
+PLAIN_WEIGHT = Setting("blkio", ("blkio.weight",), ("io.weight",), _weight, _weight)
+BFQ_DEVICE_WEIGHT = Setting("blkio", ("blkio.bfq.weight_device",), ("io.bfq.weight",), _by_device, _by_device, {})
+PLAIN_DEVICE_WEIGHT = Setting("blkio", ("blkio.weight_device",), ("io.weight",), _by_device, _by_device, {})
+"""By device; without a line of its own a device has the group's weight."""
+THROTTLES: Mapping[str, Setting] = {
+    f"{which}_{what}": Setting(
+        "blkio",
+        (f"blkio.throttle.{which}_{short}_device",),
+        ("io.max",),
+        _by_device,
+        _io_max(f"{which[0]}{short}"),
+        {},
+    )
+    for which in ("read", "write")
+    for what, short in (("bytes", "bps"), ("iops", "iops"))
+}
+"""Bytes and requests a second by device, by their key in the profile; a device without a line has no limit."""
+SETTINGS = (
+    *(MEMORY, MEMORY_SOFT, SWAP, SHARES, QUOTA, PERIOD, CPUS, NODES, PIDS),
+    *(IO_WEIGHT, BFQ_WEIGHT, PLAIN_WEIGHT, BFQ_DEVICE_WEIGHT, PLAIN_DEVICE_WEIGHT, *THROTTLES.values()),
+)
 
 FILES = Tree(
     "/sys/fs/cgroup",
@@ -250,15 +297,21 @@ def controls(snapshot: Snapshot, group: Group, controller: str) -> bool:
 
 def value(snapshot: Snapshot, group: Group, setting: Setting) -> Reading:
     """What a group was told. Raises CannotLook when there is no such group or its file makes no sense."""
-    files = snapshot.read(FILES)
     if not exists(snapshot, group):
         raise CannotLook(group, "there is no such control group")
-    names = setting.v1 if group.hierarchy.version == 1 else setting.v2
-    paths = [f"{group.directory}/{name}" for name in names]
-    path = next((path for path in paths if path in files), None)
-    if path is None:
-        return Reading(setting.absent, paths[0], "no such file: this kernel has no such limit")
-    return _parsed(path, text_of(path, files[path]).strip(), setting, group.hierarchy.version)
+    if (path := _file(snapshot, group, setting)) is None:
+        missing = f"{group.directory}/{_names(group, setting)[0]}"
+        return Reading(setting.absent, missing, "no such file: this kernel has no such limit")
+    return _parsed(path, text_of(path, snapshot.read(FILES)[path]).strip(), setting, group.hierarchy.version)
+
+
+def _names(group: Group, setting: Setting) -> tuple[str, ...]:
+    return setting.v1 if group.hierarchy.version == 1 else setting.v2
+
+
+def _file(snapshot: Snapshot, group: Group, setting: Setting) -> str | None:
+    paths = (f"{group.directory}/{name}" for name in _names(group, setting))
+    return next((path for path in paths if path in snapshot.read(FILES)), None)
 
 
 def _parsed(path: str, text: str, setting: Setting, version: int) -> Reading:
@@ -299,6 +352,43 @@ def room(snapshot: Snapshot, group: Group) -> Reading:
     own = value(snapshot, group, MEMORY)
     tightest = next(iter(tighter_above(snapshot, group, reader(MEMORY))), own)
     return Reading(min(_size(tightest), NO_LIMIT), tightest.source, tightest.excerpt)
+
+
+def throttled(snapshot: Snapshot, group: Group, what: str, device: Device) -> tuple[Reading, ...]:
+    """How much of a device a group may use and, where a group above it may less, that too.
+
+    On v1 groups above do not count: throttling is flat there (cgroup-v1/blkio-controller.rst, "Hierarchical Cgroups").
+    """
+
+    def read(snapshot: Snapshot, group: Group) -> Reading:
+        told = value(snapshot, group, THROTTLES[what])
+        return Reading(told.value.get(device, UNLIMITED), told.source, told.excerpt)
+
+    above = tighter_above(snapshot, group, read) if group.hierarchy.version == 2 else ()
+    return read(snapshot, group), *above
+
+
+def io_weights(snapshot: Snapshot, group: Group, wanted: int, device: Device | None = None) -> tuple[Reading, ...]:
+    """What each file of the kernel has for a group's weight, or its weight on one device; `wanted` where the file holds
+    what is made of it. bfq and the other policies have files of their own, and nobody knows which of them will count.
+
+    systemd writes another number for bfq than it is told: 300 -> 118.
+    """
+    plain, bfq = (PLAIN_WEIGHT, BFQ_WEIGHT) if device is None else (PLAIN_DEVICE_WEIGHT, BFQ_DEVICE_WEIGHT)
+    made = _made_by_systemd(wanted) if group.path.endswith(".scope") else {wanted}
+    right = {plain: {wanted}, bfq: made}
+    there = [setting for setting in right if _file(snapshot, group, setting)] or [bfq]
+    return tuple(_weighed(value(snapshot, group, one), right[one], wanted, device) for one in there)
+
+
+def _weighed(told: Reading, right: set[int], wanted: int, device: Device | None) -> Reading:
+    seen = told.value if device is None else told.value.get(device)
+    return Reading(wanted if seen in right else seen, told.source, told.excerpt)
+
+
+def _made_by_systemd(weight: int) -> set[int]:
+    """BFQ_WEIGHT of systemd (src/basic/cgroup-util.h): 300 -> 100 + 200 * 900 // 9900 = 118; before v250 a tenth."""
+    return {weight if weight <= 100 else 100 + (weight - 100) * 900 // 9900, -(-weight // 10)}
 
 
 # --- a running guest's groups
@@ -350,6 +440,11 @@ def of_guest(snapshot: Snapshot, guest: str) -> GuestGroups:
     if not members:
         raise CannotLook(MOUNTS, "no controller that libvirt places guests in is mounted")
     return GuestGroups(snapshot, members.most_common(1)[0][0], found, controllers)
+
+
+def domain_of(group: Group) -> Group:
+    """The group whose memory and I/O count for a thread: v2's groups of threads have none of their own."""
+    return Group(group.hierarchy, _CHILD.sub("", group.path) or "/")
 
 
 def scope_of(path: str) -> str:

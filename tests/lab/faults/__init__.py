@@ -38,6 +38,9 @@ class Fault:
 EXEMPT: Mapping[str, str] = {
     "CPU-PIN-5 actual": "a fault on both sides, host and guest: tests/lab/test_running_elsewhere.py",
     "SHARE-MOUNT-2 guest": "a fault on both sides, host and guest: tests/lab/test_another_tag.py",
+    "DISK-SOURCE-3 config live actual": "the lab has no server of network disks: tests/unit/test_probe_disks.py",
+    "DISK-DRIVER-7 config live": "libvirt's QEMU driver takes no other name: tests/unit/test_probe_disks.py",
+    "BLKIO-3 config live actual": "no disk of the lab has bfq, which alone takes it: tests/unit/test_probe_blkio.py",
     "SHARE-DEV-5 config live": "libvirt's QEMU driver defines no other type: tests/unit/test_probe_shares.py",
     "DAEMON-START-2 config live": "the lab's hosts have no systemd: tests/unit/test_probe_daemon_start.py",
     "NIC-BW-2 actual": "the lab's kernel has no policing filters: tests/unit/test_probe_nic_bandwidth.py",

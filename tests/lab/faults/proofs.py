@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tests.lab.faults import EXEMPT, Fault, cgroups, hosts, interfaces, neighbours, reach, shares, tls
+from tests.lab.faults import EXEMPT, Fault, cgroups, disks, hosts, interfaces, neighbours, reach, shares, tls
 from virtvet import catalogue
 from virtvet.check import Check
 
 FAULTS = (
     *tls.FAULTS,
     *cgroups.FAULTS,
+    *disks.FAULTS,
     *shares.FAULTS,
     *interfaces.FAULTS,
     *hosts.FAULTS,
