@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from virtvet.check import Reading
-from virtvet.errors import CannotLook, NotApplicable
+from virtvet.errors import CannotLook
 from virtvet.probes import cgroup, domain_xml, threads
 from virtvet.probes.cgroup import Device, Group
 from virtvet.profile import throttle
@@ -82,9 +82,8 @@ def _groups(snapshot: Snapshot, guest: str) -> tuple[Group, ...]:
     """Each once."""
     found = threads.threads(snapshot, guest)
     groups = (cgroup.group_of(snapshot, thread, "blkio") for thread in found)
-    own = tuple(dict.fromkeys(map(cgroup.domain_of, groups)))
-    if not own:
-        raise NotApplicable("the guest has no threads")
+    if not (own := tuple(dict.fromkeys(map(cgroup.domain_of, groups)))):
+        raise CannotLook(threads.QEMU, f"no thread of {guest} was seen")
     return own
 
 

@@ -376,9 +376,9 @@ def io_weights(snapshot: Snapshot, group: Group, wanted: int, device: Device | N
     """
     plain, bfq = (PLAIN_WEIGHT, BFQ_WEIGHT) if device is None else (PLAIN_DEVICE_WEIGHT, BFQ_DEVICE_WEIGHT)
     made = _made_by_systemd(wanted) if group.path.endswith(".scope") else {wanted}
-    right = {plain: {wanted}, bfq: made}
-    there = [setting for setting in right if _file(snapshot, group, setting)] or [bfq]
-    return tuple(_weighed(value(snapshot, group, one), right[one], wanted, device) for one in there)
+    right = ((plain, {wanted}), (bfq, made))
+    there = [one for one in right if _file(snapshot, group, one[0])] or right[1:]
+    return tuple(_weighed(value(snapshot, group, one), numbers, wanted, device) for one, numbers in there)
 
 
 def _weighed(told: Reading, right: set[int], wanted: int, device: Device | None) -> Reading:
