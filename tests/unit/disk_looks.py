@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tests.unit import cgroup_looks
-from virtvet.probes import blockdev, qemu, qmp
-from virtvet.snapshot.model import Completed, Content, Snapshot, Status
-from virtvet.snapshot.sources import Stat
+from virtvet.probes import blkio, blockdev, qemu, qmp
+from virtvet.snapshot.model import Completed, Content, Snapshot
 
 APP1 = "../disks/app1"
 LIVE, CONFIG = "virsh dumpxml app1", "virsh dumpxml --inactive app1"
@@ -17,6 +16,7 @@ QUERY, ARGUMENTS = "query-block", "cmdline"
 PID = 105
 GROUP = "/sys/fs/cgroup/blkio/machine/qemu-3-app1.libvirt-qemu"
 DISK = "/srv/lab-disk"
+NODE = Completed(0, b"fe 0 block special file\n", b"")
 
 
 def look(edits: Mapping[str, str | None] | None = None, by_hand: bool = False) -> Snapshot:
@@ -29,7 +29,7 @@ def look(edits: Mapping[str, str | None] | None = None, by_hand: bool = False) -
         qemu.ARGUMENTS: Completed(0, found.encode(), b""),
         qmp.asked("app1", "query-block"): Content((said[QUERY] or "").encode()),
         qmp.asked("app1", "qom-list", path=blockdev.PERIPHERAL): Content((said["qom-list"] or "").encode()),
-        Stat(DISK): Status("block special file", 0o600, "root", "root", 0, 0, 0, (254, 0)),
+        blkio.node(DISK): NODE,
     }
     return replace(host, machine="hv1", answers=answers, by_hand={"app1": PID} if by_hand else {})
 

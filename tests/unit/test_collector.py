@@ -252,8 +252,6 @@ def test_status(ask, tmp_path: Path) -> None:
         5,
     )
     assert (nothing.kind, folder.kind, missing) == ("regular file", "directory", Absent())
-    (node,) = ask(Stat("/dev/null"))
-    assert (node.kind, node.device, file.device) == ("character special file", (1, 3), (0, 0))
 
 
 def test_commands(ask) -> None:

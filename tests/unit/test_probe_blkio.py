@@ -8,11 +8,10 @@ import pytest
 
 from tests.unit import cgroup_looks, disk_looks
 from tests.unit.cgroup_looks import ANCHOR, V2
-from tests.unit.disk_looks import CONFIG, DISK, GROUP, LIVE, PID, changed, look
+from tests.unit.disk_looks import CONFIG, DISK, GROUP, LIVE, NODE, PID, changed, look
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import blkio, cgroup
-from virtvet.snapshot.model import Absent, Answer, Snapshot, Status
-from virtvet.snapshot.sources import Stat
+from virtvet.snapshot.model import Absent, Answer, Completed, Snapshot
 
 
 def values(readings: object) -> list[object]:
@@ -79,14 +78,15 @@ def test_a_kernel_without_weights() -> None:
     ("answer", "error"),
     [
         (Absent(), "does not exist"),
-        (Status("regular file", 0o600, "root", "root", 0, 0, 0), "no block device"),
-        (Status("character special file", 0o600, "root", "root", 0, 0, 0, (1, 3)), "no block device"),
+        (Completed(1, b"", b"stat: cannot statx '/srv/lab-disk': No such file or directory\n"), "No such file"),
+        (Completed(0, b"0 0 regular file\n", b""), "no block device"),
+        (Completed(0, b"1 3 character special file\n", b""), "no block device"),
     ],
 )
 def test_a_device_that_is_none(answer: Answer, error: str) -> None:
     host = look()
     with pytest.raises(CannotLook, match=error):
-        blkio.limit(replace(host, answers={**host.answers, Stat(DISK): answer}), "app1", "read_bytes", 1, DISK)
+        blkio.limit(replace(host, answers={**host.answers, blkio.node(DISK): answer}), "app1", "read_bytes", 1, DISK)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,7 @@ def v2(**files: str) -> Snapshot:
     usual = {f"{ANCHOR}/libvirt/io.max": io_max, f"{ANCHOR}/io.weight": "default 300\n254:0 200\n"}
     usual |= {f"{ANCHOR}/io.bfq.weight": "default 118\n254:0 109\n"}
     host = cgroup_looks.look(V2, usual | {f"{ANCHOR.rpartition('/')[0]}/{name}": text for name, text in files.items()})
-    node = Status("block special file", 0o600, "root", "root", 0, 0, 0, (254, 0))
-    return replace(host, answers={**host.answers, Stat(DISK): node})
+    return replace(host, answers={**host.answers, blkio.node(DISK): NODE})
 
 
 def test_v2_weights() -> None:

@@ -18,7 +18,7 @@ from virtvet.probes import cgroup, domain_xml, threads
 from virtvet.probes.cgroup import Device, Group
 from virtvet.profile import throttle
 from virtvet.snapshot.model import Snapshot
-from virtvet.snapshot.sources import Libvirt, Source, Stat
+from virtvet.snapshot.sources import Command, Libvirt, Source
 
 if TYPE_CHECKING:
     from virtvet.target import HostTarget
@@ -27,11 +27,11 @@ Value = int | str | None
 
 
 def sources(host: HostTarget) -> Iterable[Source]:
-    """Control groups, and a stat of every device that is named."""
+    """Control groups, and the numbers of every device that is named."""
     wanted = [guest.wants.blkio for guest in host.guests if guest.matched and guest.wants.blkio]
     if wanted:
         yield from (Libvirt(), *cgroup.SOURCES, *threads.SOURCES)
-    yield from (Stat(path) for one in wanted for path in one.devices)
+    yield from (node(path) for one in wanted for path in one.devices)
 
 
 def config(snapshot: Snapshot, guest: str, what: str, _wanted: object, device: str = "") -> Reading:
@@ -88,11 +88,18 @@ def _groups(snapshot: Snapshot, guest: str) -> tuple[Group, ...]:
 
 
 def number_of(snapshot: Snapshot, path: str) -> Device:
-    """Major and minor number of a device node, links followed. Raises CannotLook when there is none.
+    """Major and minor number of a device node. Raises CannotLook when there is none.
 
-    `stat -L -c '%t %T' /dev/vda`: `fe 0` -> (254, 0).
+    `stat -L -c '%t %T %F' -- /dev/vda`: `fe 0 block special file` -> (254, 0).
     """
-    status = snapshot.read(Stat(path))
-    if status.kind != "block special file":
-        raise CannotLook(Stat(path), f"is a {status.kind}, no block device")
-    return status.device
+    done = snapshot.read(node(path))
+    said = (done.stdout or done.stderr).decode("utf-8", "replace").strip()
+    match = re.fullmatch(r"([0-9a-f]{1,5}) ([0-9a-f]{1,5}) block special file", said, re.ASCII)
+    if done.returncode or not match:
+        raise CannotLook(node(path), f"is no block device: {said[:200]!r}")
+    return int(match[1], 16), int(match[2], 16)
+
+
+def node(path: str) -> Command:
+    """What tells a device's numbers, links followed; GNU stat and busybox say the same."""
+    return Command(("stat", "-L", "-c", "%t %T %F", "--", path))

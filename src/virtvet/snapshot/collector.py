@@ -357,12 +357,11 @@ def _stats(said: Said, boundary: str) -> dict[str, Status]:
 
 
 def _status(record: bytes) -> tuple[str, Status]:
-    """b"644 0 0 221 0 0 root root regular file:/etc/hosts" -> ("/etc/hosts", Status("regular file", 0o644, …))."""
+    """b"644 0 0 221 root root regular file:/etc/hosts" -> ("/etc/hosts", Status("regular file", 0o644, "root", …))."""
     facts, _colon, path = record.partition(b":")
-    mode, uid, gid, size, major, minor, owner, group, kind = _text(facts).split(" ", 8)
+    mode, uid, gid, size, owner, group, kind = _text(facts).split(" ", 6)
     kind = kind.replace("regular empty file", "regular file")
-    device = int(major, 16), int(minor, 16)
-    return _text(path), Status(kind, int(mode, 8), owner, group, int(uid), int(gid), int(size), device)
+    return _text(path), Status(kind, int(mode, 8), owner, group, int(uid), int(gid), int(size))
 
 
 def _command(i: int, said: Said) -> Answer:

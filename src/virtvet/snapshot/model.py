@@ -55,8 +55,7 @@ class TooLarge:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """stat(1): kind is GNU stat's %F ("regular file", "directory", "socket"), mode the permission bits (0o644).
-    device: major and minor number of a device node, (0, 0) of anything else."""
+    """stat(1): kind is GNU stat's %F ("regular file", "directory", "socket"), mode the permission bits (0o644)."""
 
     kind: str
     mode: int
@@ -65,7 +64,6 @@ class Status:
     uid: int
     gid: int
     size: int
-    device: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

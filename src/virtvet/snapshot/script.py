@@ -14,7 +14,7 @@ Frames (I: the source's place in `sources`):
     grep I … grepped I RC      the lines of a Glob with `containing`, by GNU grep: path, NUL, line, newline
     line I PATH                the same, by any grep: the lines of one file
     read … rest RC             what was read, see `collector._records`; or, inside, `file PATH` each
-    stat                       one record a path: "%a %u %g %s %t %T %U %G %F:%n", a space, the boundary, newline
+    stat                       one record a path: "%a %u %g %s %U %G %F:%n", a space, the boundary, newline
     run I … ran I RC, none I   a command's two streams and how it ended; no such command
     end                        nothing was cut off
 """
@@ -107,7 +107,7 @@ READ = r"""f read
 TREE = r"find -H {root} -type f \( {paths} \) -print0;"
 
 STATS = r"""set --; for p in {paths}; do if [ -e "$p" ]; then set -- "$@" "$p"; else odd "$p"; fi; done
-f stat; if [ "$#" -gt 0 ]; then stat -L -c "%a %u %g %s %t %T %U %G %F:%n $B" -- "$@"; fi
+f stat; if [ "$#" -gt 0 ]; then stat -L -c "%a %u %g %s %U %G %F:%n $B" -- "$@"; fi
 """
 
 S = TypeVar("S")
