@@ -133,7 +133,7 @@ APP1 = GuestSpec(
     mac="52:54:00:77:01:14",
     address="10.78.1.14",
     empty_mib=64,
-    cmdline="memhp_default_state=online",
+    cmdline="memhp_default_state=online_movable",  # so that it can go offline again
     more="""
     <domain>
       <metadata>
@@ -203,6 +203,7 @@ APP1 = GuestSpec(
           <target dev="app1lan"/>
           <model type="e1000"/>
         </interface>
+        <memballoon model="virtio"><stats period="5"/></memballoon>
         <memory model="dimm"><target><size unit="MiB">128</size><node>0</node></target></memory>
       </devices>
     </domain>""",

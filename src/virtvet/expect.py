@@ -47,6 +47,21 @@ class AtMost(Expectation):
 
 
 @dataclass(frozen=True, slots=True)
+class Between(Expectation):
+    """A number from `least` to `most`, both included."""
+
+    least: int
+    most: int
+
+    def matches(self, value: Any) -> bool:
+        """Whole numbers only; anything else does not match."""
+        return isinstance(value, int) and self.least <= value <= self.most
+
+    def __str__(self) -> str:
+        return f"{self.least} to {self.most}"
+
+
+@dataclass(frozen=True, slots=True)
 class Contains(Expectation):
     """A set that holds at least these members."""
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from lxml import etree
 
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.snapshot.model import Snapshot
 from virtvet.snapshot.sources import Libvirt
+from virtvet.units import parse_size
 
 SOURCES = (Libvirt(),)
 MAX_XML = 4 << 20
@@ -39,3 +42,20 @@ def parse(text: str, source: str) -> etree._Element:
     if root.tag != "domain":
         raise CannotLook(source, f"is <{root.tag}>, not <domain>")
     return root
+
+
+def size(element: etree._Element, source: str, attribute: str = "") -> int:
+    """Bytes of an element's text, or of one of its attributes, by its `unit` (without one, KiB). Raises CannotLook.
+
+    `<memory unit='KiB'>393216</memory>` -> 402653184
+    """
+    written = element.get(attribute, "") if attribute else (element.text or "")
+    try:
+        return parse_size(f"{written.strip()} {element.get('unit', 'KiB')}")
+    except ValueError as mistake:
+        raise CannotLook(source, f"<{element.tag}>: {mistake}") from None
+
+
+def shown(element: etree._Element) -> str:
+    """An element in one line, as evidence: bounded, and without the spaces between its parts."""
+    return re.sub(r">\s+<", "><", etree.tostring(element, encoding="unicode", with_tail=False))[:500]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from lxml import etree
 
 from virtvet.check import Reading
-from virtvet.errors import CannotLook, NotApplicable
+from virtvet.errors import NotApplicable
 from virtvet.probes import cgroup, domain_xml, threads
 from virtvet.probes.cgroup import Amount
 from virtvet.snapshot.model import Snapshot
-from virtvet.units import parse_size
 
 SOURCES = (*cgroup.SOURCES, *threads.SOURCES)
 NO_LIMIT_KIB = 9007199254740991
@@ -39,13 +38,9 @@ def _told(domain: etree._Element, name: str, source: str) -> Reading:
     found = domain.find(f"memtune/{name}_limit")
     if found is None:
         return Reading(cgroup.UNLIMITED, source, f"no <{name}_limit>")
-    unit, text = found.get("unit", "KiB"), (found.text or "").strip()
-    try:
-        size = parse_size(f"{text} {unit}")
-    except ValueError as mistake:
-        raise CannotLook(source, f"<{name}_limit>: {mistake}") from None
+    size = domain_xml.size(found, source)
     limited = size < NO_LIMIT_KIB * 1024
-    return Reading(size if limited else cgroup.UNLIMITED, source, f"<{name}_limit unit='{unit}'>{text}</{name}_limit>")
+    return Reading(size if limited else cgroup.UNLIMITED, source, domain_xml.shown(found))
 
 
 def actual(snapshot: Snapshot, guest: str, name: str, wanted: Amount) -> Reading:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from virtvet.errors import CannotLook
@@ -66,9 +67,12 @@ class Process:
 
     def option(self, *names: str) -> str | None:
         """The last value of an option by any of its names; None without. `-M q35` -> option("machine", "M") "q35"."""
+        return next(reversed(self.options(*names)), None)
+
+    def options(self, *names: str) -> list[str]:
+        """All values of an option that may be given several times. `-numa node,nodeid=0 -numa node,nodeid=1`."""
         flags = {f"{dashes}{name}" for name in names for dashes in ("-", "--")}
-        values = [value for flag, value in zip(self.arguments, self.arguments[1:], strict=False) if flag in flags]
-        return values[-1] if values else None
+        return [value for flag, value in pairwise(self.arguments) if flag in flags]
 
     @property
     def name(self) -> str | None:

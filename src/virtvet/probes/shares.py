@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -132,7 +131,7 @@ def from_xml(domain: etree._Element, tag: str, read_from: str) -> Device:
                 readonly=element.find("readonly") is not None,
                 type=element.get("type", "mount"),
                 read_from=read_from,
-                excerpt=_shown(element),
+                excerpt=domain_xml.shown(element),
             )
     return _none(tag, read_from)
 
@@ -144,10 +143,6 @@ def _none(tag: str, read_from: str) -> Device:
 def _attribute(element: etree._Element, child: str, name: str) -> str | None:
     found = element.find(child)
     return None if found is None else found.get(name)
-
-
-def _shown(element: etree._Element) -> str:
-    return re.sub(r">\s+<", "><", etree.tostring(element, encoding="unicode", with_tail=False))[:500]
 
 
 def from_process(process: Process, tag: str) -> Device:

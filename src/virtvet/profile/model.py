@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from virtvet.errors import Position
-from virtvet.profile import agreement
+from virtvet.profile import agreement, memory_hotplug
 from virtvet.profile.base import Wants
 from virtvet.profile.blkio import Blkio
 from virtvet.profile.cpu_bandwidth import CpuBandwidth
@@ -98,6 +98,12 @@ class MemoryWants(Wants):
     """The host nodes it comes from."""
     limits: MemoryLimits | None = None
     """Upper limits of host memory."""
+
+    @field_validator("hotplug")
+    @classmethod
+    def _parts_make_the_whole(cls, hotplug: MemoryHotplug | None, info: ValidationInfo) -> MemoryHotplug | None:
+        memory_hotplug.agree(info.data.get("size"), hotplug)
+        return hotplug
 
 
 class GuestWants(Wants):

@@ -1,0 +1,143 @@
+"""A guest's memory: its size and balloon, DIMMs, limits, NUMA cells, and memory blocks inside the guest.
+
+What follows from one another departs together: a plugged DIMM is memory, current memory, and its cell's memory inside.
+libvirt's XML follows the balloon by an event, whoever moved it.
+"""
+
+from __future__ import annotations
+
+from tests.lab.faults import Fault
+
+BLOCK = "/sys/devices/system/memory/memory32/state"
+POLICY = "/sys/devices/system/memory/auto_online_blocks"
+DIMM = "<memory model=\"dimm\"><target><size unit=\"MiB\">128</size><node>0</node></target></memory>"
+PLUG = f"echo '{DIMM}' >/run/dimm.xml; virsh attach-device app1 /run/dimm.xml"
+QMP = "virsh qemu-monitor-command app1"
+
+
+def _current(kib: int) -> str:
+    """Wait until the balloon is there: the guest takes its time."""
+    seen = f"virsh dumpxml app1 | grep -q \"<currentMemory unit='KiB'>{kib}<\""
+    return f"for i in $(seq 100); do {seen} && break; sleep 0.1; done; {seen}"
+
+
+BALLOON_BACK = f"virsh setmem app1 352M --live; {_current(360448)}"
+UNPLUG = f"rm -f /run/dimm.xml; virsh detach-device-alias app1 dimm1 --live; {_current(360448)}"
+
+
+def _stored(*edits: str, guest: str = "app1") -> str:
+    """Change the stored domain XML alone, by sed."""
+    edit = "".join(f' -e "{one}"' for one in edits)
+    dump = f"virsh dumpxml --inactive {guest} >/run/memory.was"
+    return f"{dump}; sed{edit} /run/memory.was >/run/memory.xml; virsh define /run/memory.xml"
+
+
+STORED_BACK = "virsh define /run/memory.was; rm /run/memory.was /run/memory.xml"
+START = "virsh destroy app1; virsh start app1"
+ANSWERS = "until ssh-keyscan -T 1 10.78.1.14 2>/dev/null | grep -q .; do sleep 0.1; done"
+
+
+def _started(*edits: str) -> str:
+    """Start app1 from an altered definition, and then store the right one again: only what runs is wrong."""
+    return f"{_stored(*edits)}; {START}; virsh define /run/memory.was; {ANSWERS}"
+
+
+STARTED_BACK = f"virsh define /run/memory.was; {START}; {ANSWERS}; rm /run/memory.was /run/memory.xml; {_current(360448)}"
+
+SIZE = (
+    Fault(
+        "the balloon of a running guest is moved, by virsh",
+        "hv1",
+        f"virsh setmem app1 320M --live; {_current(327680)}",
+        BALLOON_BACK,
+        {"MEM-SIZE-2 app1": "live actual guest", "MEM-CELL-2 app1/cell0": "guest"},
+    ),
+    Fault(
+        "the balloon is moved behind libvirt, which hears of it",
+        "hv1",
+        f"{QMP} '{{\"execute\":\"balloon\",\"arguments\":{{\"value\":335544320}}}}'; {_current(327680)}",
+        BALLOON_BACK,
+        {"MEM-SIZE-2 app1": "live actual guest", "MEM-CELL-2 app1/cell0": "guest"},
+    ),
+    Fault(
+        "the next start leaves a guest less of its memory",
+        "hv1",
+        "virsh setmem app1 320M --config",
+        "virsh setmem app1 352M --config",
+        {"MEM-SIZE-2 app1": "config"},
+    ),
+    Fault(
+        "the next start gives a guest more memory",
+        "hv1",
+        "virsh setmaxmem plain1 256M --config",
+        "virsh setmaxmem plain1 192M --config",
+        {"MEM-SIZE-1 plain1": "config"},
+    ),
+    Fault(
+        "a guest's driver lets go of its balloon",
+        "hv1/plain1",
+        "cd /sys/bus/virtio/drivers/virtio_balloon; b=$(ls -d virtio*); echo $b >/run/balloon; echo $b >unbind",
+        "cat /run/balloon >/sys/bus/virtio/drivers/virtio_balloon/bind; rm /run/balloon",
+        {"MEM-BALLOON-1 plain1": "guest"},
+    ),
+    Fault(
+        "the next start has no balloon",
+        "hv1",
+        _stored("s|<memballoon model='virtio'|<memballoon model='none'|", guest="plain1"),
+        STORED_BACK,
+        {"MEM-BALLOON-1 plain1": "config"},
+    ),
+    Fault(
+        "a balloon's statistics are collected less often, live",
+        "hv1",
+        "virsh dommemstat app1 --period 60 --live",
+        "virsh dommemstat app1 --period 5 --live",
+        {"MEM-BALLOON-2 app1": "live actual"},
+    ),
+    Fault(
+        "a balloon's statistics are collected less often, behind libvirt",
+        "hv1",
+        f"{QMP} '{{\"execute\":\"qom-set\",\"arguments\":{{\"path\":\"/machine/peripheral/balloon0\","
+        "\"property\":\"guest-stats-polling-interval\",\"value\":60}}'",
+        "virsh dommemstat app1 --period 5 --live",
+        {"MEM-BALLOON-2 app1": "actual"},
+    ),
+    Fault(
+        "a balloon's statistics are collected from the next start on only",
+        "hv1",
+        "virsh dommemstat plain1 --period 5 --config",
+        "virsh dommemstat plain1 --period 0 --config",
+        {"MEM-BALLOON-2 plain1": "config"},
+    ),
+)
+
+PLUGGED = (
+    Fault(
+        "a DIMM is plugged live, and stays offline in the guest",
+        "hv1",
+        f"{PLUG} --live; {_current(491520)}",
+        UNPLUG,
+        {},
+    ),
+    Fault(
+        "a DIMM is added for the next start only",
+        "hv1",
+        f"{_stored()}; {PLUG} --config",
+        f"rm /run/dimm.xml; {STORED_BACK}",
+        {"MEM-SIZE-1 app1": "config", "MEM-SIZE-2 app1": "config", "MEM-PLUG-2 app1": "config"},
+    ),
+    Fault(
+        "a memory block of a DIMM is offline in the guest",
+        "hv1/app1",
+        f"echo offline >{BLOCK}",
+        f"echo online_movable >{BLOCK}",
+        {"MEM-ONLINE-1 app1": "guest", "MEM-SIZE-2 app1": "guest", "MEM-CELL-2 app1/cell0": "guest"},
+    ),
+    Fault(
+        "plugged memory stays offline in the guest",
+        "hv1/app1",
+        f"echo offline >{POLICY}",
+        f"echo online_movable >{POLICY}",
+        {"MEM-ONLINE-2 app1": "guest"},
+    ),
+)
