@@ -33,6 +33,13 @@ LINE = f"hostshare /mnt/share 9p {OPTIONS} 0 0"
 MENDED = f"hostshare /mnt/share 9p {OPTIONS},rw 0 0"
 # a directory's own time changes when one is made in it and removed again
 SHARE = "cat /proc/mounts /etc/fstab; stat -c '%A %u:%g %n' /mnt /mnt/share; ls /etc"
+MEMORY = "/sys/devices/system/memory"
+BLOCKS = f"cat {MEMORY}/memory*/state {MEMORY}/auto_online_blocks; ls -R /etc/udev; cat /etc/udev/rules.d/*"
+BLOCKS_BACK = (
+    f"grep -q online {MEMORY}/memory32/state || echo online_movable >{MEMORY}/memory32/state; "
+    f"echo online_movable >{MEMORY}/auto_online_blocks; rm -rf /etc/udev /run/udev"
+)
+RULE = 'SUBSYSTEM=="memory", ACTION=="add", TEST=="state", ATTR{state}=="offline", ATTR{state}="online"'
 REMOUNT = (
     f"mkdir -p /mnt/share; echo '{LINE}' > /etc/fstab; grep -q ' /mnt/share 9p ' /proc/mounts || mount /mnt/share; "
     "sync; umount /mnt/other/deep 2>/dev/null; rm -rf /mnt/other"
@@ -173,6 +180,50 @@ FAULTS = (
             "  +++ hv1/web1:/etc/fstab",
             f"  -{LINE.replace('loose', 'mmap')}",
             f"  +{MENDED}",
+        ),
+    ),
+    Fault(
+        name="a memory block is offline in the guest",
+        on="hv1/app1",
+        breaks=f"echo offline >{MEMORY}/memory32/state",
+        restores=BLOCKS_BACK,
+        shows=BLOCKS,
+        asks=("--control", "MEM-ONLINE-1", "--guest", "app1"),
+        mends="MEM-ONLINE-1 hv1/app1",
+        plan=(
+            "bring memory online in app1 (risk: live)",
+            f"  hv1/app1$ tee {MEMORY}/memory32/state <<< 'online_movable",
+            f"  '   # if {MEMORY}/memory32/state says 'offline'",
+        ),
+    ),
+    Fault(
+        name="plugged memory stays offline, and no udevd runs",
+        on="hv1/app1",
+        breaks=f"echo offline >{MEMORY}/auto_online_blocks",
+        restores=BLOCKS_BACK,
+        shows=BLOCKS,
+        asks=("--control", "MEM-ONLINE-2", "--guest", "app1"),
+        mends="MEM-ONLINE-2 hv1/app1",
+        plan=(
+            "have the kernel of app1 bring plugged memory online (risk: live)",
+            f"  hv1/app1$ tee {MEMORY}/auto_online_blocks <<< 'online_movable",
+            "  '",
+        ),
+    ),
+    Fault(
+        name="plugged memory stays offline, and udev has no rule for it",  # the guest has no udev: only its socket
+        on="hv1/app1",
+        breaks=f"echo offline >{MEMORY}/auto_online_blocks; mkdir -p /etc/udev/rules.d /run/udev; >/run/udev/control",
+        restores=BLOCKS_BACK,
+        shows=BLOCKS,
+        asks=("--control", "MEM-ONLINE-2", "--guest", "app1"),
+        mends="MEM-ONLINE-2 hv1/app1",
+        plan=(
+            "have udev bring plugged memory online in app1 (risk: live)",
+            "  --- hv1/app1:/etc/udev/rules.d/99-hotplug-memory.rules",
+            "  +++ hv1/app1:/etc/udev/rules.d/99-hotplug-memory.rules",
+            "  @@ -0,0 +1 @@",
+            f"  +{RULE}",
         ),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from virtvet.expect import AtLeast, Contains, OneOf, Within, matches, ranges, show
+from virtvet.expect import AtLeast, Between, Contains, OneOf, Within, matches, ranges, show
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,10 @@ from virtvet.expect import AtLeast, Contains, OneOf, Within, matches, ranges, sh
         (AtLeast(30), 30, True),
         (AtLeast(30), 29.9, False),
         (AtLeast(30), "31", False),
+        (Between(30, 40), 30, True),
+        (Between(30, 40), 41, False),
+        (Between(30, 40), "31", False),
+        (Between(30, 40), None, False),
         (Contains.of("ab"), ["a", "b", "c"], True),
         (Contains.of("ab"), "abc", False),
         (Within(frozenset({0, 1})), {1}, True),

@@ -350,7 +350,7 @@ def onlining(snapshot: Snapshot, guest: str) -> Reading:
     return Reading(BY_HAND, str(AUTO_ONLINE), f"{policy}; no udev rule brings memory online")
 
 
-_ONLINES = re.compile(r'ATTR\{state\}\s*:?=\s*"(online\w*|\$env\{\w|%E\{)', re.ASCII)
+_ONLINES = re.compile(r'ATTR\{state\}\s*:?=\s*"(online\w*|\$env\{|%E\{)', re.ASCII)
 _OTHERS = re.compile(r'SUBSYSTEM\s*==\s*"(?!memory")')
 
 

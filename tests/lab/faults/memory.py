@@ -10,7 +10,7 @@ from tests.lab.faults import Fault
 
 BLOCK = "/sys/devices/system/memory/memory32/state"
 POLICY = "/sys/devices/system/memory/auto_online_blocks"
-DIMM = "<memory model=\"dimm\"><target><size unit=\"MiB\">128</size><node>0</node></target></memory>"
+DIMM = '<memory model="dimm"><target><size unit="MiB">128</size><node>0</node></target></memory>'
 PLUG = f"echo '{DIMM}' >/run/dimm.xml; virsh attach-device app1 /run/dimm.xml"
 QMP = "virsh qemu-monitor-command app1"
 
@@ -22,7 +22,9 @@ def _current(kib: int) -> str:
 
 
 BALLOON_BACK = f"virsh setmem app1 352M --live; {_current(360448)}"
-UNPLUG = f"rm -f /run/dimm.xml; virsh detach-device-alias app1 dimm1 --live; {_current(360448)}"
+PLUGGED_LIVE = f"{PLUG} --live; {_current(491520)}; sleep 0.5"
+"""The guest's kernel needs a moment to see it."""
+UNPLUG = f"rm /run/dimm.xml; virsh detach-device-alias app1 dimm1 --live; {_current(360448)}"
 
 
 def _stored(*edits: str, guest: str = "app1") -> str:
@@ -42,7 +44,9 @@ def _started(*edits: str) -> str:
     return f"{_stored(*edits)}; {START}; virsh define /run/memory.was; {ANSWERS}"
 
 
-STARTED_BACK = f"virsh define /run/memory.was; {START}; {ANSWERS}; rm /run/memory.was /run/memory.xml; {_current(360448)}"
+STARTED_BACK = (
+    f"virsh define /run/memory.was; {START}; {ANSWERS}; rm /run/memory.was /run/memory.xml; {_current(360448)}"
+)
 
 SIZE = (
     Fault(
@@ -55,7 +59,7 @@ SIZE = (
     Fault(
         "the balloon is moved behind libvirt, which hears of it",
         "hv1",
-        f"{QMP} '{{\"execute\":\"balloon\",\"arguments\":{{\"value\":335544320}}}}'; {_current(327680)}",
+        f'{QMP} \'{{"execute":"balloon","arguments":{{"value":335544320}}}}\'; {_current(327680)}',
         BALLOON_BACK,
         {"MEM-SIZE-2 app1": "live actual guest", "MEM-CELL-2 app1/cell0": "guest"},
     ),
@@ -97,8 +101,8 @@ SIZE = (
     Fault(
         "a balloon's statistics are collected less often, behind libvirt",
         "hv1",
-        f"{QMP} '{{\"execute\":\"qom-set\",\"arguments\":{{\"path\":\"/machine/peripheral/balloon0\","
-        "\"property\":\"guest-stats-polling-interval\",\"value\":60}}'",
+        f'{QMP} \'{{"execute":"qom-set","arguments":{{"path":"/machine/peripheral/balloon0",'
+        '"property":"guest-stats-polling-interval","value":60}}\'',
         "virsh dommemstat app1 --period 5 --live",
         {"MEM-BALLOON-2 app1": "actual"},
     ),
@@ -111,20 +115,68 @@ SIZE = (
     ),
 )
 
+OTHERWISE = (
+    "s|<maxMemory slots='4' unit='KiB'>1048576|<maxMemory slots='3' unit='KiB'>917504|",
+    "s|<cell id='0' .*|<cell id='0' cpus='0-1' memory='131072' unit='KiB' memAccess='private'/>"
+    "<cell id='1' cpus='2-3' memory='131072' unit='KiB' memAccess='private'/>|",
+    "/<memballoon/,/<.memballoon>/d;s|</devices>|<memballoon model='none'/>&|",
+)
+"""Other limits, two cells of private memory for the one that is shared, no balloon; as much memory as before."""
+
 PLUGGED = (
     Fault(
-        "a DIMM is plugged live, and stays offline in the guest",
+        "a DIMM is plugged live only",
         "hv1",
-        f"{PLUG} --live; {_current(491520)}",
+        PLUGGED_LIVE,
         UNPLUG,
-        {},
+        {
+            "MEM-SIZE-1 app1": "live actual",
+            "MEM-SIZE-2 app1": "live actual guest",
+            "MEM-PLUG-2 app1": "live actual guest",
+        },
+    ),
+    Fault(
+        "a DIMM is plugged that is too small for the guest to see",
+        "hv1",
+        f"{PLUG.replace('128', '64')} --live; {_current(425984)}",
+        UNPLUG,
+        {"MEM-SIZE-1 app1": "live actual", "MEM-SIZE-2 app1": "live actual", "MEM-PLUG-2 app1": "live actual"},
     ),
     Fault(
         "a DIMM is added for the next start only",
         "hv1",
-        f"{_stored()}; {PLUG} --config",
-        f"rm /run/dimm.xml; {STORED_BACK}",
+        f"virsh dumpxml --inactive app1 >/run/memory.was; {PLUG} --config",
+        "virsh define /run/memory.was; rm /run/memory.was /run/dimm.xml",
         {"MEM-SIZE-1 app1": "config", "MEM-SIZE-2 app1": "config", "MEM-PLUG-2 app1": "config"},
+    ),
+    Fault(
+        "the next start has other limits, other NUMA cells and no balloon",
+        "hv1",
+        _stored(*OTHERWISE),
+        STORED_BACK,
+        {
+            "MEM-PLUG-1": "config",
+            "MEM-CELL-1": "config",
+            "MEM-CELL-2": "config",
+            "MEM-CELL-3": "config",
+            "MEM-BALLOON-1 app1": "config",
+            "MEM-BALLOON-2 app1": "config",
+        },
+    ),
+    Fault(
+        "the guest was started with other limits, other NUMA cells and no balloon",
+        "hv1",
+        _started(*OTHERWISE),
+        STARTED_BACK,
+        {
+            "MEM-PLUG-1": "live actual",
+            "MEM-CELL-1": "live actual guest",
+            "MEM-CELL-2": "live actual guest",
+            "MEM-CELL-3": "live actual",
+            "MEM-BALLOON-1 app1": "live actual guest",
+            "MEM-BALLOON-2 app1": "live actual",
+            "MEM-SIZE-2 app1": "live actual",
+        },
     ),
     Fault(
         "a memory block of a DIMM is offline in the guest",
@@ -141,3 +193,5 @@ PLUGGED = (
         {"MEM-ONLINE-2 app1": "guest"},
     ),
 )
+
+FAULTS = (*SIZE, *PLUGGED)

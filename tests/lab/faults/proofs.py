@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tests.lab.faults import EXEMPT, Fault, cgroups, disks, hosts, interfaces, neighbours, reach, shares, tls
+from tests.lab.faults import EXEMPT, Fault, cgroups, disks, hosts, interfaces, memory, neighbours, reach, shares, tls
 from virtvet import catalogue
 from virtvet.check import Check
 
@@ -12,6 +12,7 @@ FAULTS = (
     *tls.FAULTS,
     *cgroups.FAULTS,
     *disks.FAULTS,
+    *memory.FAULTS,
     *shares.FAULTS,
     *interfaces.FAULTS,
     *hosts.FAULTS,
