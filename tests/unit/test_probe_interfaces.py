@@ -217,6 +217,19 @@ def test_what_is_no_number_is_an_error(file: str, text: str | None) -> None:
         probe(look({f"/sys/class/net/app1lan/{file}": text}), "app1", "net1", *(["up"] if file == "flags" else []))
 
 
+def test_a_state_that_the_kernel_does_not_have_is_an_error() -> None:
+    with pytest.raises(CannotLook, match="no state"):
+        nics.link_actual(look({"/sys/class/net/app1lan/brport/state": "9\n"}), "app1", "net1", "up")
+
+
+def test_another_tap_that_went_away_meanwhile_does_not_matter() -> None:
+    gone = {f"/sys/class/net/vnet0/{name}": "UNREADABLE gone" for name in ("master/uevent", "brport/state", "mtu")}
+    assert nics.connected_actual(look(gone), "app1", "net1", "bridge").value == "virbr0"
+    assert nics.link_actual(look(gone), "app1", "net1", "up").value == "up"
+    with pytest.raises(CannotLook):
+        nics.mtu_actual(look({"/sys/class/net/app1lan/mtu": "UNREADABLE no"}), "app1", "net1")
+
+
 def test_a_port_of_nothing_and_of_another_bridge() -> None:
     file = "/sys/class/net/app1lan/master/uevent"
     assert nics.connected_actual(look({file: None}), "app1", "net1", "bridge").value is None
@@ -242,12 +255,15 @@ def test_a_macvtap_is_above_a_device() -> None:
     xml = changed(LIVE, "<interface type='bridge'>", direct)[LIVE] or ""
     xml = xml.replace("<source bridge='virbr0'/>", "<source dev='eth0' mode='bridge'/>").replace("app1lan", "macvtap0")
     files = {f"/sys/class/net/macvtap0/{name}": text for name, text in (("flags", "0x1043\n"), ("mtu", "1500\n"))}
-    seen = look({LIVE: xml, **files, "/sys/class/net/macvtap0/lower_eth0/uevent": "INTERFACE=eth0\nIFINDEX=2\n"})
+    seen_files = {**files, "/sys/class/net/macvtap0/lower_eth0/uevent": "INTERFACE=eth0\nIFINDEX=2\n"}
+    seen = look({LIVE: xml, **seen_files})
     assert nics.target_actual(seen, "app1", "net1").value == "macvtap0"
     assert nics.connected_live(seen, "app1", "net1", "dev").value == "eth0"
     assert nics.connected_actual(seen, "app1", "net1", "dev").value == "eth0"
     assert nics.link_actual(seen, "app1", "net1", "up").value == "up"
     assert nics.target_actual(look({LIVE: xml}), "app1", "net1").value is None
+    of_network = look({**seen_files, LIVE: xml.replace("<source dev", "<source network='wan' dev")})
+    assert nics.connected_actual(of_network, "app1", "net1", "network").value == "wan"
 
 
 def test_vlan_tags_in_their_order() -> None:

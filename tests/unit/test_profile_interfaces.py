@@ -42,7 +42,7 @@ def test_keys_are_positions_or_addresses() -> None:
         (Interface, {"type": "user", "inbound": {"average": "1 MB/s"}}, "cannot limit"),
         (Interface, {"type": "bridge", "network": "lab"}, "type bridge"),
         (Interface, {"type": "direct", "bridge": "br0"}, "type direct"),
-        (Interface, {"dev": "eth0", "bridge": "br0"}, "by itself"),
+        (Interface, {"dev": "eth0", "bridge": "br0"}, "is on a bridge"),
         (Interface, {"mac": "52:54:00:77:01:2G"}, "lower case"),
         (Interface, {"mac": MAC.replace("54", "5A")}, "lower case"),
         (Interface, {"mac": "53:54:00:77:01:24"}, "multicast"),

@@ -18,7 +18,7 @@ from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import domain_xml, qemu
 from virtvet.profile.interfaces import position
-from virtvet.snapshot.model import Files, Snapshot, text_of
+from virtvet.snapshot.model import Snapshot, text_of
 from virtvet.snapshot.sources import Command, Glob, HostSource, Libvirt, Source
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ CARRIERS = Glob("/sys/class/net/*/carrier")
 
 UP = 0x1
 PORT_STATES = ("disabled", "listening", "learning", "forwarding", "blocking")
-OPEN_VSWITCH = "Open vSwitch switches this interface: no bridge of the kernel has it as a port"
 _TAP = re.compile(r"/proc/(\d{1,10})/fdinfo/(\d{1,10}):iff:\s*(\S{0,15})", re.ASCII)
 
 
@@ -190,7 +189,7 @@ def mac_actual(snapshot: Snapshot, guest: str, key: str) -> Reading:
 def mac_guest(snapshot: Snapshot, guest: str, key: str) -> Reading:
     """The address, when a network device of the guest has it; else None."""
     mac, inside = _address(snapshot, guest, key), snapshot.guest(guest)
-    known = {name: _own_address(inside, name) for name in _names(inside)}
+    known = {name: _own_address(inside, name) for name in _names(inside, ADDRESSES)}
     shown = ", ".join(f"{name} {address}" for name, address in sorted(known.items()))
     return Reading(mac if mac in known.values() else None, str(ADDRESSES), shown[:500])
 
@@ -299,10 +298,10 @@ def _held(snapshot: Snapshot, pid: int) -> dict[str, str]:
 
 
 def connected_config(snapshot: Snapshot, guest: str, key: str, to: str) -> Reading:
-    """The "bridge", "network" or "dev" of the stored XML's source. A network chooses its bridge at the start only."""
+    """The "bridge", "network" or "dev" of the stored XML's source. A network chooses bridge or device at the start."""
     element = _present(domain_xml.config(snapshot, guest), guest, key)
-    if to == "bridge" and type_of(element) == "network":
-        raise NotApplicable("the network chooses the bridge when the guest starts")
+    if to != "network" and type_of(element) == "network":
+        raise NotApplicable(f"the network chooses the {to} when the guest starts")
     return Reading(attribute(element, "source", to), f"virsh dumpxml --inactive {guest}", _shown(element))
 
 
@@ -315,26 +314,25 @@ def connected_live(snapshot: Snapshot, guest: str, key: str, to: str) -> Reading
 def connected_actual(snapshot: Snapshot, guest: str, key: str, to: str) -> Reading:
     """What the interface's end is really a port of (or, a macvtap, is above); None when it stands alone.
 
-    For a network that is its name, as long as the end is a port of the bridge that the network gave the interface.
+    For a network that is its name, as long as that is the bridge or device that the network gave the interface.
     """
     name = end(snapshot, guest, key)
-    if to == "dev":
-        return _below(snapshot, name)
-    if guest not in snapshot.by_hand and _open_vswitch(snapshot, guest, key):
-        raise NotApplicable(OPEN_VSWITCH)
-    reading = _master(snapshot, name)
-    return reading if to == "bridge" else _network(snapshot, guest, key, reading)
+    element = None if guest in snapshot.by_hand else of_key(domain_xml.live(snapshot, guest), key)
+    if element is not None and open_vswitch(element):
+        raise NotApplicable("Open vSwitch switches this interface: no bridge of the kernel has it as a port")
+    if to == "network":
+        return _network(snapshot, guest, key, name)
+    return _below(snapshot, name) if to == "dev" else _master(snapshot, name)
 
 
-def _open_vswitch(snapshot: Snapshot, guest: str, key: str) -> bool:
-    element = _present(domain_xml.live(snapshot, guest), guest, key)
+def open_vswitch(element: etree._Element) -> bool:
+    """`<virtualport type='openvswitch'>`."""
     return attribute(element, "virtualport", "type") == "openvswitch"
 
 
 def _master(snapshot: Snapshot, name: str) -> Reading:
-    where = f"/sys/class/net/{name}/master/uevent"
-    said = _files(snapshot, MASTERS).get(name)
-    return Reading(_interface(said) if said else None, where, said or f"{name} is a port of nothing")
+    said = _file(snapshot, MASTERS, name)
+    return Reading(_interface(said) if said else None, _path(MASTERS, name), said or f"{name} is a port of nothing")
 
 
 def _below(snapshot: Snapshot, name: str) -> Reading:
@@ -351,13 +349,14 @@ def _interface(uevent: str) -> str | None:
     return found[1] if found else None
 
 
-def _network(snapshot: Snapshot, guest: str, key: str, master: Reading) -> Reading:
+def _network(snapshot: Snapshot, guest: str, key: str, name: str) -> Reading:
     element = _present(domain_xml.live(snapshot, guest), guest, key)
-    bridge = attribute(element, "source", "bridge")
-    if bridge is None:
-        raise NotApplicable("the network gave the interface no bridge")
-    value = attribute(element, "source", "network") if master.value == bridge else master.value
-    return Reading(value, master.source, f"{master.excerpt.strip()}; the network's bridge is {bridge}")
+    bridge, dev = (attribute(element, "source", to) for to in ("bridge", "dev"))
+    if bridge is None and dev is None:
+        raise NotApplicable("the network gave the interface neither bridge nor device")
+    seen = _below(snapshot, name) if bridge is None else _master(snapshot, name)
+    value = attribute(element, "source", "network") if seen.value == (bridge or dev) else seen.value
+    return Reading(value, seen.source, f"{seen.excerpt.strip()}; the network gave it {bridge or dev}")
 
 
 def mtu_actual(snapshot: Snapshot, guest: str, key: str) -> Reading:
@@ -375,17 +374,26 @@ def link_actual(snapshot: Snapshot, guest: str, key: str, wanted: str) -> Readin
         raise NotApplicable("the end of a link that is down may be up")
     name = end(snapshot, guest, key)
     flags = _number(snapshot, FLAGS, name)
-    state = _number(snapshot, STATES, name) if name in _files(snapshot, STATES) else PORT_STATES.index("forwarding")
-    seen = f"flags {flags:#x}, port {PORT_STATES[state]}"
+    state = _port_state(snapshot, name)
+    seen = f"flags {flags:#x}, port {state}"
     if not flags & UP:
         return Reading("down", f"/sys/class/net/{name}/flags", seen)
-    value = "up" if PORT_STATES[state] == "forwarding" else PORT_STATES[state]
-    return Reading(value, f"/sys/class/net/{name}/brport/state", seen)
+    return Reading("up" if state == "forwarding" else state, _path(STATES, name), seen)
+
+
+def _port_state(snapshot: Snapshot, name: str) -> str:
+    """What is no port of a bridge waits for none. Raises CannotLook for a state that the kernel does not have."""
+    if name not in _names(snapshot, STATES):
+        return "forwarding"
+    number = _number(snapshot, STATES, name)
+    if number >= len(PORT_STATES):
+        raise CannotLook(_path(STATES, name), f"holds no state of a port: {number}")
+    return PORT_STATES[number]
 
 
 def exists(snapshot: Snapshot, name: str) -> bool:
     """Whether the host has a network device of this name."""
-    return f"/sys/class/net/{name}/flags" in snapshot.read(FLAGS)
+    return name in _names(snapshot, FLAGS)
 
 
 # --- inside the guest
@@ -416,24 +424,19 @@ def link_guest(snapshot: Snapshot, guest: str, key: str, _wanted: str) -> list[R
 def _inside(snapshot: Snapshot, guest: str, key: str, part: Callable[[Snapshot, str], Any]) -> Iterator[Reading]:
     """One reading for each hardware device of the guest with the address: bonds, bridges and VLANs may share it."""
     mac, inside = _address(snapshot, guest, key), snapshot.guest(guest)
-    names = [name for name in _files(inside, DRIVERS) if _own_address(inside, name) == mac]
+    names = [name for name in _names(inside, DRIVERS) if _own_address(inside, name) == mac]
     if not names:
         raise NotApplicable(f"no network device of the guest has the address {mac}")
     for name in names:
         yield Reading(part(inside, name), f"/sys/class/net/{name}")
 
 
-def _names(inside: Snapshot) -> list[str]:
-    return list(_files(inside, ADDRESSES))
-
-
 def _own_address(inside: Snapshot, name: str) -> str:
-    permanent = _files(inside, PERMANENT).get(name)
-    return (permanent or _files(inside, ADDRESSES).get(name, "")).strip()
+    return (_file(inside, PERMANENT, name) or _file(inside, ADDRESSES, name) or "").strip()
 
 
 def _driver(inside: Snapshot, name: str) -> str | None:
-    found = re.search(r"^DRIVER=(\S{1,64})$", _files(inside, DRIVERS)[name], re.MULTILINE)
+    found = re.search(r"^DRIVER=(\S{1,64})$", _file(inside, DRIVERS, name) or "", re.MULTILINE)
     return found[1] if found else None
 
 
@@ -446,18 +449,26 @@ def _carrier(inside: Snapshot, name: str) -> str:
 # --- files of /sys/class/net
 
 
-def _files(snapshot: Snapshot, source: Glob) -> dict[str, str]:
-    """The readable files of a glob by the device's name."""
-    found: Files = snapshot.read(source)
-    return {path.split("/")[4]: text_of(path, one) for path, one in found.items()}
+def _file(snapshot: Snapshot, source: Glob, name: str) -> str | None:
+    """The file of one device out of a glob; None when it has none. Raises CannotLook when it cannot be read."""
+    path = _path(source, name)
+    files = snapshot.read(source)
+    return text_of(path, files[path]) if path in files else None
+
+
+def _path(source: Glob, name: str) -> str:
+    return source.pattern.replace("*", name, 1)
+
+
+def _names(snapshot: Snapshot, source: Glob) -> list[str]:
+    """The devices that have such a file."""
+    return [path.split("/")[4] for path in snapshot.read(source)]
 
 
 def _number(snapshot: Snapshot, source: Glob, name: str) -> int:
-    path = source.pattern.replace("*", name, 1)
-    files = snapshot.read(source)
-    if path not in files:
+    text, path = _file(snapshot, source, name), _path(source, name)
+    if text is None:
         raise CannotLook(path, "does not exist")
-    text = text_of(path, files[path]).strip()
-    if not re.fullmatch(r"0x[0-9a-f]{1,8}|\d{1,10}", text, re.ASCII):
+    if not re.fullmatch(r"0x[0-9a-f]{1,8}|\d{1,10}", text.strip(), re.ASCII):
         raise CannotLook(path, f"holds no number: {text[:40]!r}")
-    return int(text, 0)
+    return int(text.strip(), 0)

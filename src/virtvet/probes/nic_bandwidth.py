@@ -27,7 +27,7 @@ TC = Command(
         "sh",
         "-c",
         'q=$(tc -d qdisc show) || exit; printf "%s\\n" "$q" | while read -r a kind handle b dev rest; do '
-        'echo "$a $kind $handle $b $dev $rest"; case $kind in '
+        'printf "%s\\n" "$a $kind $handle $b $dev $rest"; case $kind in '
         'htb) tc -d class show dev "$dev" && tc -d filter show dev "$dev" parent "$handle";; '
         'ingress|clsact) tc -d filter show dev "$dev" ingress;; *) true;; esac || echo "tc ended with $?"; done',
     )
@@ -125,7 +125,7 @@ def actual(snapshot: Snapshot, guest: str, key: str, way: str, what: str) -> Rea
     if guest not in snapshot.by_hand:
         element = interfaces.of_key(domain_xml.live(snapshot, guest), key)
         swapped = element is not None and element.get("type") == "direct"
-        if element is not None and interfaces.attribute(element, "virtualport", "type") == "openvswitch":
+        if element is not None and interfaces.open_vswitch(element):
             raise NotApplicable("Open vSwitch limits this interface itself, not the kernel's queueing disciplines")
     shaped = (way == "inbound") != swapped
     if not shaped and what == "peak":

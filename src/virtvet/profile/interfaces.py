@@ -68,7 +68,7 @@ class Interface(Wants):
     bridge: Device | None = None
     """The bridge of the host it is connected to: also that of a network, while the guest runs."""
     dev: Device | None = None
-    """Type direct: the host's network device below it."""
+    """Type direct: the host's network device below it; of a network that has one, while the guest runs."""
     model: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")] | None = None
     """`virtio`, `e1000`, `e1000e`, `rtl8139` …"""
     target: Device | None = None
@@ -86,16 +86,12 @@ class Interface(Wants):
 
     @model_validator(mode="after")
     def _sources_fit_the_type(self) -> Interface:
-        stated = {key for key in SOURCES if getattr(self, key) is not None}
-        wrong = {key for key in stated if self.type not in (None, SOURCES[key])} - self._of_a_network()
-        if wrong:
-            raise ValueError(f"{', '.join(sorted(wrong))}: no interface of type {self.type} is connected to that")
-        if "dev" in stated and len(stated) > 1:
-            raise ValueError("dev: an interface on a network or bridge is not on a device of the host by itself")
+        stated = [key for key in SOURCES if getattr(self, key) is not None]
+        if wrong := [key for key in stated if self.type not in (None, "network", SOURCES[key])]:
+            raise ValueError(f"{', '.join(wrong)}: no interface of type {self.type} is connected to that")
+        if self.bridge and self.dev:
+            raise ValueError("dev: an interface that is on a bridge is not above a device of the host by itself")
         return self
-
-    def _of_a_network(self) -> set[str]:
-        return {"bridge"} if self.type == "network" else set()
 
     @model_validator(mode="after")
     def _bandwidth_fits_the_type(self) -> Interface:
