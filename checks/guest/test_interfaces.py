@@ -8,7 +8,7 @@ from typing import Any
 from virtvet.check import Case, Control, PerLayer, Severity, check
 from virtvet.expect import Anything, OneOf
 from virtvet.probes import interfaces
-from virtvet.profile.interfaces import SOURCES, Interface, position
+from virtvet.profile.interfaces import SOURCES, Interface, for_virsh, position
 from virtvet.remedies.interfaces import BRING_UP, PLUG
 from virtvet.target import GuestTarget, HostTarget
 
@@ -100,7 +100,7 @@ def _stated(host: HostTarget) -> Iterator[tuple[GuestTarget, str, Interface]]:
 
 def _case(guest: GuestTarget, key: str, wants: Interface, expected: Any, *rest: Any, part: str = "") -> Case:
     subject = "/".join(filter(None, (guest.name, key, part)))
-    words = {"key": wants.mac or key, "end": wants.target or "TAP", "bridge": wants.bridge or "BRIDGE", "to": part}
+    words = {"key": for_virsh(key, wants), "end": wants.target or "TAP", "bridge": wants.bridge or "BRIDGE", "to": part}
     return Case(subject, expected, (guest.name, key, *rest), guest.name, words)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from virtvet.check import Case, Control, PerLayer, Severity, check
 from virtvet.expect import Around
 from virtvet.probes import interfaces, nic_bandwidth
-from virtvet.profile.interfaces import Interface
+from virtvet.profile.interfaces import Interface, for_virsh
 from virtvet.profile.nic_bandwidth import KIB, KILOBYTE, Traffic
 from virtvet.snapshot.sources import Source
 from virtvet.target import GuestTarget, HostTarget
@@ -79,7 +79,11 @@ def _case(guest: GuestTarget, key: str, wants: Interface, way: str, what: str) -
     wanted = getattr(traffic, what, None)
     if traffic is None or wanted is None:
         return None
-    words = {"key": wants.mac or key, "way": way, "tuned": tuned(traffic) if what != "floor" else wanted // KILOBYTE}
+    words = {
+        "key": for_virsh(key, wants),
+        "way": way,
+        "tuned": tuned(traffic) if what != "floor" else wanted // KILOBYTE,
+    }
     return Case(
         f"{guest.name}/{key}/{way}/{what}", _expected(what, wanted), (guest.name, key, way, what), guest.name, words
     )

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from virtvet.profile.base import Wants
-from virtvet.profile.interfaces import Interface, position
+from virtvet.profile.interfaces import Interface, for_virsh, position
 from virtvet.profile.model import GuestWants, Profile
 from virtvet.profile.nic_bandwidth import Outbound, Traffic
 from virtvet.profile.pci import PciDevice
@@ -26,6 +26,13 @@ def test_keys_are_positions_or_addresses() -> None:
     assert (position("net1"), position(MAC)) == (1, None)
     wants = GuestWants.model_validate({"interfaces": {"net0": {"mac": MAC}, MAC: {"model": "e1000"}}})
     assert wants.interfaces["net0"].mac == MAC
+
+
+def test_what_virsh_takes_for_an_interface() -> None:
+    assert for_virsh(MAC, Interface()) == MAC
+    assert for_virsh("net0", Interface(mac=MAC, target="lan")) == MAC
+    assert for_virsh("net0", Interface(target="lan")) == "lan"
+    assert for_virsh("net0", Interface()) == "MAC_OF_net0"
 
 
 @pytest.mark.parametrize(

@@ -138,8 +138,10 @@ POLICE = "tc -d filter show dev {} ingress"
 
 
 def _of(snapshot: Snapshot, name: str) -> list[Qdisc]:
-    """The disciplines of a device. Raises CannotLook when tc could not say."""
+    """The disciplines of a device: it always has one (noqueue). Raises CannotLook when tc could not say."""
     found = [qdisc for device, qdisc in _all(snapshot) if device == name]
+    if not found:
+        raise CannotLook("tc -d qdisc show", f"shows no queueing discipline of {name}")
     if any(line.startswith("tc ended with") for qdisc in found for line in qdisc.lines):
         raise CannotLook(TC, f"tc could not tell the classes or filters of {name}")
     return found
@@ -168,7 +170,7 @@ def shaping(qdiscs: list[Qdisc]) -> Limit:
     """
     root = next((one for one in qdiscs if one.root), None)
     if root is None or root.kind in HARMLESS:
-        return Limit(UNLIMITED, None, None, root.kind if root else "no qdisc")
+        return Limit(UNLIMITED, None, None, f"qdisc {root.kind}" if root else "no qdisc for what leaves it")
     if root.kind != "htb":
         return Limit(f"a {root.kind} qdisc", None, None, f"qdisc {root.kind} {root.rest}"[:500])
     default = re.search(r"\bdefault (?:0x)?([0-9a-f]{1,8})\b", root.rest)

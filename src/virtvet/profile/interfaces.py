@@ -111,5 +111,10 @@ def key_agrees(interfaces: dict[str, Interface]) -> dict[str, Interface]:
     return interfaces
 
 
+def for_virsh(key: str, interface: Interface) -> str:
+    """What virsh takes for the interface, its address or its end on the host; else a word to be replaced by that."""
+    return interface.mac or (key if position(key) is None else interface.target or f"MAC_OF_{key}")
+
+
 Interfaces = Annotated[dict[Key, Interface], AfterValidator(key_agrees)]
 """By MAC address or position."""
