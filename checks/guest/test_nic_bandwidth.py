@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from virtvet.check import Case, Control, PerLayer, Severity, check
-from virtvet.expect import Around
+from virtvet.expect import Between
 from virtvet.probes import interfaces, nic_bandwidth
 from virtvet.profile.interfaces import Interface, for_virsh
 from virtvet.profile.nic_bandwidth import KIB, KILOBYTE, Traffic
@@ -70,8 +70,10 @@ def _expected(what: str, wanted: int | str) -> object:
     """tc cuts rates off, and the kernel keeps a burst as the time it takes."""
     if isinstance(wanted, str):
         return wanted
-    seen = Around(wanted, max(wanted // 50, 2 * KIB)) if what == "burst" else nic_bandwidth.shown(wanted)
-    return PerLayer(config=wanted, live=wanted, actual=seen)
+    if what != "burst":
+        return PerLayer(config=wanted, live=wanted, actual=nic_bandwidth.shown(wanted))
+    slack = max(wanted // 50, 2 * KIB)
+    return PerLayer(config=wanted, live=wanted, actual=Between(wanted - slack, wanted + slack))
 
 
 def _case(guest: GuestTarget, key: str, wants: Interface, way: str, what: str) -> Case | None:

@@ -119,21 +119,6 @@ class Anything(Expectation):
 
 
 @dataclass(frozen=True, slots=True)
-class Around(Expectation):
-    """A number that differs from `value` by no more than `slack`."""
-
-    value: int
-    slack: int
-
-    def matches(self, value: Any) -> bool:
-        """Numbers only; anything else does not match."""
-        return isinstance(value, int | float) and abs(value - self.value) <= self.slack
-
-    def __str__(self) -> str:
-        return f"{self.value} ± {self.slack}"
-
-
-@dataclass(frozen=True, slots=True)
 class OneOf(Expectation):
     """Any of these values."""
 

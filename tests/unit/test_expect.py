@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from virtvet.expect import AtLeast, Between, Contains, OneOf, Within, matches, ranges, show
+from virtvet.expect import Anything, AtLeast, Between, Contains, OneOf, Within, matches, ranges, show
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,8 @@ from virtvet.expect import AtLeast, Between, Contains, OneOf, Within, matches, r
         (Between(30, 40), 41, False),
         (Between(30, 40), "31", False),
         (Between(30, 40), None, False),
+        (Anything(), "", True),
+        (Anything(), None, False),
         (Contains.of("ab"), ["a", "b", "c"], True),
         (Contains.of("ab"), "abc", False),
         (Within(frozenset({0, 1})), {1}, True),

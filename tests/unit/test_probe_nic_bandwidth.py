@@ -9,9 +9,15 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.nic_looks import CONFIG, LIVE, Edits, changed, look
+from virtvet import catalogue
+from virtvet.check import Layer
 from virtvet.errors import CannotLook, NotApplicable
+from virtvet.expect import matches
+from virtvet.inventory import from_hostspecs
 from virtvet.probes import nic_bandwidth
+from virtvet.profile.model import Profile
 from virtvet.snapshot.model import Completed
+from virtvet.target import HostTarget
 
 HTB = """\
 qdisc htb 1: dev app1lan root refcnt 2 r2q 10 default 0x1 direct_packets_stat 0 ver 3.17 direct_qlen 1000
@@ -165,6 +171,21 @@ def test_tc_cuts_large_rates_off(rate: int, text: str, seen: int) -> None:
 def test_what_tc_could_not_tell_is_an_error(tc: str) -> None:
     with pytest.raises(CannotLook):
         nic_bandwidth.actual(look({"tc": tc}), "app1", "net1", "inbound", "average")
+
+
+def test_what_the_kernel_rounds_may_differ_there() -> None:
+    """What iproute2 printed of 1000 KiB at 10 Gbit/s: `burst 1022500b`."""
+    wants = {"net0": {"inbound": {"average": "1250001 KB/s", "burst": "1000 KiB"}}}
+    profile = Profile.model_validate({"virtvet": 1, "guests": {"app1": {"interfaces": wants}}})
+    target = HostTarget.unseen(from_hostspecs(["ssh://root@hv1"]).hosts["hv1"], profile)
+    inbound = next(check for check in catalogue.shipped() if check.control.id == "NIC-BW-1")
+    average, burst = inbound.cases(target)
+    assert average.expected_on(Layer.LIVE) == 1_250_001_000
+    assert average.expected_on(Layer.ACTUAL) == 1_250_000_000
+    assert matches(burst.expected_on(Layer.ACTUAL), 1_022_500)
+    assert not matches(burst.expected_on(Layer.ACTUAL), 1_000_000)
+    assert not matches(burst.expected_on(Layer.CONFIG), 1_022_500)
+    assert average.words["tuned"] == "1250001,0,1000"
 
 
 def test_a_host_without_tc_is_an_error() -> None:
