@@ -85,6 +85,7 @@ STATIC_FILES = {
     "etc/inittab": (INITTAB.format(services=BY_NETWORK), 0o644),
     "etc/init.d/rcS": (RCS, 0o755),
     "etc/udhcpc.script": (UDHCPC, 0o755),
+    "etc/os-release": ('ID=debian\nVERSION_ID="12"\n', 0o644),
     "etc/passwd": ("root:x:0:0:root:/root:/bin/sh\n", 0o644),
     "etc/group": ("root:x:0:\n", 0o644),
     "etc/shadow": ("root:*:19000:0:99999:7:::\n", 0o600),

@@ -52,6 +52,13 @@ class MemoryHotplug(Wants):
     """NUMA cells by their number."""
     online: Literal["automatic"] | None = None
     """No memory is offline in the (Linux) guest, and memory that is plugged comes online by itself."""
+    unplug: bool | None = None
+    """Whether memory is to be taken away, too, while the guest runs. No Windows gives any back."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether memory is to come or go while the guest runs; NUMA cells alone say nothing of that."""
+        return bool(self.maximum or self.slots or self.dimms or self.online or self.unplug)
 
     @property
     def plugged(self) -> int | None:

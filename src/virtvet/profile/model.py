@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from virtvet.errors import Position
-from virtvet.profile import agreement, memory_hotplug
+from virtvet.profile import agreement, guest_os, memory_hotplug
 from virtvet.profile.base import Wants
 from virtvet.profile.blkio import Blkio
 from virtvet.profile.cpu_bandwidth import CpuBandwidth
@@ -128,6 +128,12 @@ class GuestWants(Wants):
     """PCI devices inside the guest, by vendor and device (`8086:100e`)."""
     shares: dict[str, Share] = Field(default_factory=dict)
     """Shared folders by their tag (`<target dir=…>`)."""
+
+    @field_validator("memory")
+    @classmethod
+    def _memory_suits_the_system(cls, memory: MemoryWants, info: ValidationInfo) -> MemoryWants:
+        guest_os.suits(info.data.get("os"), memory.hotplug)
+        return memory
 
 
 class Profile(Wants):

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tests.lab.faults import EXEMPT, Fault, cgroups, disks, hosts, interfaces, memory, neighbours, reach, shares, tls
+from tests.lab.faults import (
+    EXEMPT,
+    Fault,
+    backing,
+    cgroups,
+    disks,
+    hosts,
+    interfaces,
+    memory,
+    neighbours,
+    reach,
+    shares,
+    tls,
+)
 from virtvet import catalogue
 from virtvet.check import Check
 
 FAULTS = (
     *tls.FAULTS,
     *cgroups.FAULTS,
+    *backing.FAULTS,
     *disks.FAULTS,
     *memory.FAULTS,
     *shares.FAULTS,
