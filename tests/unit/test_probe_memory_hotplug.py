@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from tests.unit.memory_looks import APP1, ARGUMENTS, CONFIG, DEVICES, LIVE, SYSTEM, Edits, changed, look
-from virtvet.check import Case, Reading
+from virtvet import catalogue
+from virtvet.check import Case, Layer, Reading
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.inventory import from_hostspecs
 from virtvet.probes import memory_hotplug
@@ -358,3 +359,23 @@ def test_cells_and_dimms_make_the_memory(size: object, hotplug: object, words: s
         return
     with pytest.raises(ValidationError, match=words):
         MemoryWants.model_validate({"size": size, "hotplug": hotplug})
+
+
+@pytest.mark.parametrize(
+    ("size", "change", "least", "most"),
+    [
+        ({"memory": "384 MiB", "current": "352 MiB", "tolerance": "124 MiB"}, {}, 384 - 32 - 124, 384),
+        ({"tolerance": "10%"}, {}, 0, 384),  # nobody knows what the balloon took
+        ("384 MiB", {}, 384 - 128 - 384 * 3 / 100, 384),
+        ({"memory": "384 MiB", "current": "384 MiB", "tolerance": 0}, {"dimms": None}, 256, 1024),
+    ],
+)
+def test_what_a_nodes_mem_total_may_be(size: object, change: dict[str, Any], least: float, most: float) -> None:
+    written = {key: value for key, value in {**WRITTEN, **change}.items() if value is not None}
+    memory = {"size": size, "hotplug": written}
+    profile = Profile.model_validate({"virtvet": 1, "guests": {APP1: {"memory": memory}}})
+    (check,) = (one for one in catalogue.shipped() if one.control.id == "MEM-CELL-2")
+    (case,) = check.cases(HostTarget.unseen(from_hostspecs(["ssh://root@hv1"]).hosts["hv1"], profile))
+    assert case.expected_on(Layer.CONFIG) == 256 * MIB
+    inside = case.expected_on(Layer.GUEST)
+    assert (inside.least, inside.most) == (pytest.approx(least * MIB, abs=1), most * MIB)

@@ -13,10 +13,9 @@ from lxml import etree
 
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.probes import cgroup, neighbours, partitions, pins, placement, qemu, threads
+from virtvet.probes import cgroup, memory_size, neighbours, partitions, pins, placement, qemu, threads
 from virtvet.probes.threads import Thread
 from virtvet.snapshot.model import Snapshot
-from virtvet.units import parse_size
 
 SOURCES = (*neighbours.SOURCES, *partitions.SOURCES)
 NAMED = 8
@@ -114,10 +113,7 @@ def _vcpu_threads(snapshot: Snapshot, name: str, process: int) -> int:
 
 
 def _memory(domain: etree._Element, name: str) -> int:
-    """`<memory unit='KiB'>196608</memory>` -> 201326592"""
-    found = domain.find("memory")
-    text, unit = ("", "") if found is None else (found.text or "", found.get("unit", "KiB"))
-    return _size(f"{text.strip()} {unit}", f"virsh dumpxml {name}")
+    return int(memory_size.told(domain, "memory", f"virsh dumpxml {name}").value)
 
 
 def _arguments(snapshot: Snapshot, process: int) -> qemu.Process:
@@ -130,20 +126,9 @@ def _arguments(snapshot: Snapshot, process: int) -> qemu.Process:
 def _started_with(process: qemu.Process) -> int:
     """`-m size=262144k,slots=4,maxmem=1048576k` and the backends of DIMMs: `{"qom-type":"memory-backend-ram",
     "id":"memdimm0","size":134217728}`. A plain number of -m is MiB, and without -m QEMU gives 128 MiB."""
-    words = qemu.keywords(process.option("m") or "128")
-    head = next((key for key, value in words.items() if not value), "")
-    base = words.get("size", head)
     dimms = {str(part.get("memdev")) for part in process.parts() if part.get("driver") in ("pc-dimm", "nvdimm")}
-    sizes = [str(part.get("size", "")) for part in process.parts() if part.get("id") in dimms and "memdev" not in part]
-    whole = _size(f"{base}M" if base.isdigit() else base, process.source)
-    return whole + sum(_size(size, process.source) for size in sizes)
-
-
-def _size(text: str, source: str) -> int:
-    try:
-        return parse_size(text.strip())
-    except ValueError as mistake:
-        raise CannotLook(source, str(mistake)) from None
+    sizes = [part.get("size", "") for part in process.parts() if part.get("id") in dimms and "memdev" not in part]
+    return memory_size.base(process) + sum(memory_size.qemu_size(size, process.source) for size in sizes)
 
 
 def _number(text: str, source: str) -> int:

@@ -70,15 +70,16 @@ def config(snapshot: Snapshot, guest: str, element: str) -> Reading:
 
     `<currentMemory unit='KiB'>360448</currentMemory>` -> 369098752
     """
-    return _told(domain_xml.config(snapshot, guest), element, f"virsh dumpxml --inactive {guest}")
+    return told(domain_xml.config(snapshot, guest), element, f"virsh dumpxml --inactive {guest}")
 
 
 def live(snapshot: Snapshot, guest: str, element: str) -> Reading:
     """As `config`, of the running domain: both grow by a DIMM that is plugged; currentMemory follows the balloon."""
-    return _told(domain_xml.live(snapshot, guest), element, f"virsh dumpxml {guest}")
+    return told(domain_xml.live(snapshot, guest), element, f"virsh dumpxml {guest}")
 
 
-def _told(domain: etree._Element, element: str, source: str) -> Reading:
+def told(domain: etree._Element, element: str, source: str) -> Reading:
+    """As `config`, of any domain XML. Raises CannotLook without `<memory>`."""
     for name in (element, "memory"):
         if (found := domain.find(name)) is not None:
             return Reading(domain_xml.size(found, source), source, domain_xml.shown(found))
@@ -154,18 +155,18 @@ def _number(answer: Any, key: str, source: str) -> int:
 
 
 def started(process: Process) -> Mapping[str, str]:
-    """`-m`: `size=262144k,slots=4,maxmem=1048576k`, or by hand `512,maxmem=1G`, of which `512` becomes "size".
-
-    Raises CannotLook without one.
-    """
-    if (option := process.option("m")) is None:
-        raise CannotLook(process.source, "has no -m")
+    """`-m`: `size=262144k,slots=4,maxmem=1048576k`, or by hand `512,maxmem=1G`, of which `512` becomes "size"."""
+    option = process.option("m") or DEFAULT
     return qemu.keywords(option if option.startswith(("size=", "slots=", "maxmem=")) else f"size={option}")
 
 
+DEFAULT = "128"
+"""MiB that QEMU gives where nobody says (default_ram_size, hw/i386/pc.c)."""
+
+
 def base(process: Process) -> int:
-    """Bytes that QEMU was started with. Without a unit, -m counts MiB (softmmu/vl.c)."""
-    size = started(process).get("size", "")
+    """Bytes that QEMU was started with, without DIMMs. A plain number is MiB (softmmu/vl.c). Raises CannotLook."""
+    size = started(process).get("size", DEFAULT)
     return qemu_size(f"{size}M" if size.isdigit() else size, process.source)
 
 
@@ -179,7 +180,7 @@ def qemu_size(written: object, source: str) -> int:
 
 def _evidence(process: Process, plugged: Iterable[Plugged]) -> str:
     parts = (f"{one.kind} of {one.most // MIB} MiB" for one in plugged)
-    return ", ".join((f"-m {process.option('m')}", *parts))[:500]
+    return ", ".join((f"-m {process.option('m') or DEFAULT}", *parts))[:500]
 
 
 # --- the balloon
