@@ -94,7 +94,7 @@ def memory(snapshot: Snapshot, guest: str, _element: str = "") -> Reading:
     process = qemu.of_guest(snapshot, guest)
     plugged = devices(snapshot, guest, process)
     size = base(process) + sum(device.most for device in plugged)
-    return Reading(size, f"{process.source} and {DEVICES}", _evidence(process, plugged))
+    return Reading(size, _where(process, plugged), _evidence(process, plugged))
 
 
 def current(snapshot: Snapshot, guest: str, _element: str = "") -> Reading:
@@ -106,7 +106,7 @@ def current(snapshot: Snapshot, guest: str, _element: str = "") -> Reading:
     plugged = devices(snapshot, guest, process)
     if _balloon(process) is None:
         size = base(process) + sum(device.size for device in plugged)
-        return Reading(size, f"{process.source} and {DEVICES}", f"no balloon; {_evidence(process, plugged)}")
+        return Reading(size, _where(process, plugged), f"no balloon; {_evidence(process, plugged)}")
     answer = qmp.answer(snapshot, guest, BALLOON)
     moved = sum(device.size for device in plugged if device.kind == "virtio-mem")
     return Reading(_number(answer, "actual", BALLOON) + moved, BALLOON, json.dumps(answer)[:500])
@@ -176,6 +176,10 @@ def qemu_size(written: object, source: str) -> int:
         return parse_size(written)
     except ValueError as mistake:
         raise CannotLook(source, str(mistake)) from None
+
+
+def _where(process: Process, plugged: Iterable[Plugged]) -> str:
+    return f"{process.source} and {DEVICES}" if plugged else process.source
 
 
 def _evidence(process: Process, plugged: Iterable[Plugged]) -> str:
