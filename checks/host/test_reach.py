@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from virtvet.check import Case, Control, Severity, check
-from virtvet.inventory import HostAccess, Ssh
+from virtvet.inventory import GuestAccess, HostAccess, Ssh
 from virtvet.probes import reach
 from virtvet.snapshot.sources import Libvirt
 from virtvet.target import HostTarget
@@ -46,7 +46,7 @@ GUEST = Control(
     severity=Severity.HIGH,
     requirement="R41",
     rationale="What the guest itself sees is a layer of its own; libvirt cannot tell it.",
-    hint="virsh -c qemu:///system domifaddr {guest}   # and look at guests: of {host} in the inventory",
+    hint="{way}   # on {host}; and look at its guests: in the inventory",
 )
 
 
@@ -90,7 +90,18 @@ def _states(host: HostTarget) -> Iterable[Case]:
 def _inside(host: HostTarget) -> Iterable[Case]:
     for guest in host.guests:
         if guest.inside and guest.matched:
-            yield Case(guest.name, True, (guest.name,), guest=guest.name)
+            words = {"way": _way(host.access.guest(guest.name), guest.name)}
+            yield Case(guest.name, True, (guest.name,), guest=guest.name, words=words)
+
+
+def _way(access: GuestAccess | None, guest: str) -> tuple[str, ...]:
+    """What shows, on the host, whether the way into a guest is there."""
+    virsh = ("virsh", "-c", "qemu:///system")
+    if access and access.agent:
+        return (*virsh, "qemu-agent-command", guest, '{"execute": "guest-ping"}')
+    if access and access.ssh and access.ssh.address not in ("lease", "arp"):
+        return ("ping", "-c", "1", access.ssh.address)
+    return (*virsh, "domifaddr", guest)
 
 
 @check(HOST, cases=_hosts, sources=[reach.UPTIME], actual=reach.host_answers, prerequisite="host")

@@ -149,8 +149,11 @@ class Session:
     def _saw(self, snapshots: Mapping[str, Snapshot]) -> None:
         self.snapshots.update(snapshots)
         for name, snapshot in snapshots.items():
-            if isinstance(answer := _libvirt_of(snapshot), LibvirtAnswer):
-                self.targets[name] = self._with_inside(self.targets[name].seen({*answer.domains, *snapshot.by_hand}))
+            answer = _libvirt_of(snapshot)
+            domains = answer.domains if isinstance(answer, LibvirtAnswer) else None
+            if domains is not None or snapshot.by_hand:
+                seen = self.targets[name].seen({*(domains or ()), *snapshot.by_hand}, domains is not None)
+                self.targets[name] = self._with_inside(seen)
 
     def _with_inside(self, target: HostTarget) -> HostTarget:
         guests = (replace(guest, inside=bool(self._inside(guest, self.checks))) for guest in target.guests)

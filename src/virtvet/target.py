@@ -51,17 +51,22 @@ class HostTarget:
         guests = (GuestTarget(pattern, wants, access.name) for pattern, wants in profile.guests.items())
         return cls(access.name, profile, access, tuple(guests))
 
-    def seen(self, domains: Iterable[str]) -> HostTarget:
-        """After libvirt named its domains: every guest an entry matches, and the entries that matched none."""
-        found = dict(self._found(sorted(domains)))
+    def seen(self, names: Iterable[str], all_of_them: bool = True) -> HostTarget:
+        """After its guests were named: every guest an entry matches, and the entries that matched none, without the
+        optional ones.
+
+        all_of_them: False if libvirt did not name its own; every entry that matched none then stands for itself.
+        """
+        found = dict(self._found(sorted(names)))
         lost = {
-            pattern: GuestTarget(pattern, wants, self.name, matched=False)
+            pattern: GuestTarget(pattern, wants, self.name, matched=not all_of_them)
             for pattern, wants in self.profile.unmatched(found)
+            if not (all_of_them and wants.optional)
         }
         return HostTarget(self.name, self.profile, self.access, (*found.values(), *lost.values()))
 
-    def _found(self, domains: list[str]) -> Iterable[tuple[str, GuestTarget]]:
-        for name in domains:
+    def _found(self, names: list[str]) -> Iterable[tuple[str, GuestTarget]]:
+        for name in names:
             if (wants := self.profile.guest(name)) is not None:
                 yield name, GuestTarget(name, wants, self.name)
 

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from virtvet.check import Reading
-from virtvet.errors import CannotLook
+from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import threads
 from virtvet.probes.threads import Thread
 from virtvet.snapshot.model import Absent, Snapshot, text_of
@@ -432,8 +432,11 @@ class GuestGroups:
 def of_guest(snapshot: Snapshot, guest: str) -> GuestGroups:
     """Where most of a guest's threads are in most controllers, whichever of them strayed.
 
-    `/machine/openstack.partition/qemu-1-web1.libvirt-qemu`. Raises NotApplicable when it is shut off, CannotLook.
+    `/machine/openstack.partition/qemu-1-web1.libvirt-qemu`. Raises NotApplicable when it is shut off or was started by
+    hand, CannotLook.
     """
+    if guest in snapshot.by_hand:
+        raise NotApplicable("the guest was started by hand: it is in the control group of whoever did, not in its own")
     found = threads.threads(snapshot, guest)
     controllers = mounted(snapshot, PLACED)
     members = Counter(scope_of(group_of(snapshot, one, name).path) for name in controllers for one in found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from lxml import etree
 
@@ -110,7 +110,12 @@ def _cpus(text: str, source: object) -> Cpus:
 
 
 def actual(snapshot: Snapshot, guest: str, role: str, wanted: Cpus) -> list[Reading]:
-    """For each thread of the role the CPUs the scheduler may use, and the CPUs of the group it belongs in."""
+    """For each thread of the role the CPUs the scheduler may use, and the CPUs of the group it belongs in.
+
+    A guest that was started by hand has no such group.
+    """
+    if guest in snapshot.by_hand:
+        return _by_hand(snapshot, guest, lambda one: one == role, wanted)
     groups = cgroup.of_guest(snapshot, guest)
     if role not in groups.roles(""):
         raise _no_thread(domain_xml.live(snapshot, guest), guest, role)
@@ -119,8 +124,17 @@ def actual(snapshot: Snapshot, guest: str, role: str, wanted: Cpus) -> list[Read
 
 def actual_others(snapshot: Snapshot, guest: str, named: Collection[str], wanted: Cpus) -> list[Reading]:
     """As `actual`, for every role that is not named."""
+    if guest in snapshot.by_hand:
+        return _by_hand(snapshot, guest, lambda one: one not in named, wanted)
     groups = cgroup.of_guest(snapshot, guest)
     return [reading for role in _others(groups.roles(""), named) for reading in _of_role(groups, role, wanted)]
+
+
+def _by_hand(snapshot: Snapshot, guest: str, takes: Callable[[str], bool], wanted: Cpus) -> list[Reading]:
+    found = [thread for thread in threads.threads(snapshot, guest) if takes(thread.role)]
+    if not found:
+        raise NotApplicable("the guest, which was started by hand, has no such thread now")
+    return [offline_kept(threads.allowed(snapshot, one), wanted, online(snapshot)) for one in found]
 
 
 def _of_role(groups: GuestGroups, role: str, wanted: Cpus) -> Iterator[Reading]:

@@ -23,7 +23,7 @@ STATE = "/run/libvirt/qemu"
 PIDS = Glob(f"{STATE}/*.pid")
 """Of libvirt's guests: `/run/libvirt/qemu/web1.pid` holds `4711`, without a newline."""
 
-OPTIONS = ("name", "cpu", "smp", "m", "numa", "machine", "M", "accel", "overcommit", "fsdev", "uuid")
+OPTIONS = ("name", "cpu", "smp", "m", "numa", "machine", "M", "accel", "overcommit", "fsdev", "virtfs", "uuid")
 """Options taken with whatever follows them."""
 DEVICES = "virtio-|vhost-|pc-dimm|nvdimm|e1000|rtl8139|igb|vfio-|intel-iommu|scsi-|ide-|nvme|usb-storage"
 OBJECTS = "memory-backend-|iothread|thread-context"
@@ -33,7 +33,11 @@ _VALUES = (
     rf'\{{"qom-type":"({OBJECTS})|({OBJECTS})[a-z-]*,|\{{"type":"tap"|(tap|bridge|user),|(file|if|id)=[^:]*$'
 )
 """What the values of -device, -object, -blockdev, -netdev and -drive that are taken begin with."""
-_SECRETS = r'pass(word|wd|phrase)"?[=:]|[,:{]"?key"?[=:]|secret,|"qom-type":"secret'
+_SECRETS = (
+    r'pass(word|wd|phrase)"?[=:]|[,:{]"?key"?[=:]|[,{]"?data"?[=:]|cookie"?[=:]|://[^/,"]*@|'
+    r'(^|=)secret(,|$)|"qom-type":"secret'
+)
+"""What is not taken, whatever it begins with."""
 ARGUMENTS = Command(
     (
         "sh",

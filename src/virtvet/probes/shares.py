@@ -82,7 +82,7 @@ def _listed(status: Status) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One filesystem device as one layer shows it; without a type there is none. The last two are the evidence."""
+    """One filesystem device as one layer shows it; without a type there is none. The first two are the evidence."""
 
     read_from: str
     excerpt: str
@@ -91,6 +91,8 @@ class Device:
     directory: str | None = None
     accessmode: str | None = None
     readonly: bool | None = None
+    unserved: str = ""
+    """Why nobody knows its directory, nor whether that is read-only."""
 
 
 Find = Callable[[Snapshot, str, str], Device]
@@ -107,13 +109,18 @@ def running(snapshot: Snapshot, guest: str, tag: str) -> Device:
 
 
 def exported(snapshot: Snapshot, guest: str, tag: str) -> Device:
-    """The device of QEMU's own arguments; for virtiofs, the directory that its virtiofsd serves."""
+    """The device of QEMU's own arguments; for virtiofs, the directory that its virtiofsd serves.
+
+    Of a guest that was started by hand, nothing says which virtiofsd that is.
+    """
     by_hand = guest in snapshot.by_hand
     domain = None if by_hand else domain_xml.live(snapshot, guest)
     device = from_process(qemu.of_guest(snapshot, guest), tag)
-    if device.driver == "virtiofs" and domain is not None:
-        return _virtiofs(snapshot, domain, tag, device)
-    return device
+    if device.driver != "virtiofs":
+        return device
+    if domain is None:
+        return replace(device, unserved="the guest was started by hand: which virtiofsd serves it cannot be told")
+    return _virtiofs(snapshot, domain, tag, device)
 
 
 def from_xml(domain: etree._Element, tag: str, read_from: str) -> Device:
@@ -146,8 +153,12 @@ def _attribute(element: etree._Element, child: str, name: str) -> str | None:
 
 
 def from_process(process: Process, tag: str) -> Device:
-    """The device with this tag out of `-device` and `-fsdev` arguments; for virtiofs they do not name the directory."""
-    backends = {keywords(one).get("id"): one for one in process.arguments if one.startswith("local,")}
+    """The device with this tag out of `-device` and `-fsdev`, or of `-virtfs`, which is both; for virtiofs they do not
+    name the directory."""
+    local = [(keywords(one), one) for one in process.arguments if one.startswith("local,")]
+    if both := next((one for words, one in local if words.get("mount_tag") == tag), ""):
+        return _nine_p(both, process.source)
+    backends = {words.get("id"): one for words, one in local}
     for device in process.parts():
         if device.get("tag") == tag:
             shown = json.dumps(device)[:500]
@@ -223,6 +234,8 @@ def directory_of(find: Find) -> Callable[[Snapshot, str, str], Reading]:
 
     def probe(snapshot: Snapshot, guest: str, tag: str) -> Reading:
         device = find(snapshot, guest, tag)
+        if device.unserved:
+            raise NotApplicable(device.unserved)
         return Reading(device.directory, device.read_from, device.excerpt)
 
     return probe
@@ -233,8 +246,8 @@ def attribute_of(find: Find, name: str) -> Callable[[Snapshot, str, str], Readin
 
     def probe(snapshot: Snapshot, guest: str, tag: str) -> Reading:
         device = find(snapshot, guest, tag)
-        if device.type is None:
-            raise NotApplicable(device.excerpt)
+        if device.type is None or (device.unserved and name == "readonly"):
+            raise NotApplicable(device.unserved or device.excerpt)
         return Reading(getattr(device, name), device.read_from, device.excerpt)
 
     return probe

@@ -3,6 +3,7 @@
 Which is which is libvirt's own knowledge: vCPU thread ids stand in the status file it keeps of a running domain
 (qemuDomainObjPrivateXMLFormat, src/qemu/qemu_domain.c). Only iothreads are known by their name, which QEMU gives them
 because libvirt always starts it with debug-threads=on. Membership of a control group decides nothing: it is judged.
+Of a guest that was started by hand, vCPUs are known by their names, too, if it has debug-threads=on.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ EMULATOR = "emulator"
 _VCPU = re.compile(r"<vcpu id='(\d{1,5})' pid='(\d{1,10})'/>", re.ASCII)
 _IOTHREAD = re.compile(r"IO iothread(\d{1,5})", re.ASCII)
 _VCPU_NAME = re.compile(r"CPU (\d{1,5})/(?:KVM|TCG)", re.ASCII)
+"""mttcg_start_vcpu_thread, kvm_start_vcpu_thread (QEMU's accel/). `ALL CPUs/TCG` is no vCPU's own."""
 _MAKERS = (
     (re.compile(r"worker|iou-wrk-.*", re.DOTALL), re.compile(r"/(iothread\d{1,5})$", re.ASCII | re.MULTILINE)),
     (re.compile(r"kvm-nx-lpage-re"), re.compile(r"/(vcpu\d{1,5})$", re.ASCII | re.MULTILINE)),
@@ -57,12 +59,15 @@ def pid(snapshot: Snapshot, guest: str) -> int:
         domain_xml.live(snapshot, guest)
     number = qemu.pid(snapshot, guest)
     if f"/proc/{number}/comm" not in snapshot.read(QEMU):
-        raise CannotLook(QEMU, f"shows no QEMU process {number}, which libvirt says is {guest}'s")
+        raise CannotLook(QEMU, f"shows no QEMU process {number}, which is said to be {guest}'s")
     return number
 
 
 def threads(snapshot: Snapshot, guest: str) -> tuple[Thread, ...]:
     """Every thread that lived while virtvet looked, by id. Raises as `pid`."""
+    if guest in snapshot.by_hand:
+        _must_name_its_threads(snapshot, guest)
+        return of_process(snapshot, pid(snapshot, guest))
     return of_process(snapshot, pid(snapshot, guest), _vcpus(snapshot, guest))
 
 
@@ -145,12 +150,18 @@ def _gone(found: FileAnswer | None) -> bool:
 
 def _vcpus(snapshot: Snapshot, guest: str) -> Mapping[int, int]:
     """vCPU numbers by thread id. QEMU's single-threaded TCG has no thread a vCPU: libvirt then writes pid 0."""
-    if guest in snapshot.by_hand:
-        raise NotApplicable("the guest was started by hand: only libvirt knows which thread is which vCPU")
     path = f"{qemu.STATE}/{guest}.xml"
     if not (found := _VCPU.findall(_file(snapshot.read(VCPUS), path))):
         raise CannotLook(path, "names no vCPU")
     return {int(tid): int(vcpu) for vcpu, tid in found if int(tid)}
+
+
+def _must_name_its_threads(snapshot: Snapshot, guest: str) -> None:
+    """`-name hand2,debug-threads=on`. Raises NotApplicable, CannotLook."""
+    if qemu.keywords(qemu.of_guest(snapshot, guest).option("name") or "").get("debug-threads") != "on":
+        raise NotApplicable(
+            "the guest was started by hand, without debug-threads=on: nothing says which thread is which vCPU"
+        )
 
 
 def _role(snapshot: Snapshot, process: int, tid: int, comm: str, vcpus: Mapping[int, int] | None) -> str:

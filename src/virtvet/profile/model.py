@@ -190,7 +190,7 @@ class Profile(Wants):
         return reduce(merged, (entries[pattern] for pattern in patterns))
 
     def unmatched(self, names: Collection[str]) -> Iterable[tuple[str, GuestWants]]:
-        """The entries that no guest's name matches, optional ones left out."""
+        """The entries that no guest's name matches."""
         for pattern, wants in self.guests.items():
-            if not wants.optional and not any(fnmatchcase(name, pattern) for name in names):
+            if not any(fnmatchcase(name, pattern) for name in names):
                 yield pattern, wants

@@ -38,6 +38,9 @@ READ_ONLY = re.compile(r"query-[a-z0-9-]+|qom-get|qom-list")
 AT_ONCE = 4
 """Calls at once on one connection; libvirtd serves 5 of a client (libvirtd.conf: max_client_requests)."""
 
+AGENT_SECONDS = 10
+"""How long a guest's agent may take for one answer: it has nothing to do but to start a command, or to say how it is."""
+
 HELPER = """\
 command -v virt-ssh-helper >/dev/null 2>&1 && exec virt-ssh-helper qemu:///system
 for s in /run/libvirt/virtqemud-sock /run/libvirt/libvirt-sock; do
@@ -152,7 +155,7 @@ class LibvirtLink:
         connection, machine = self.open(deadline), f"{self.access.name}/{guest}"
 
         def ask(command: str) -> str:
-            patience = ceil(deadline.left) or 1
+            patience = min(ceil(deadline.left), AGENT_SECONDS) or 1
             return str(self._of_guest(machine, libvirt_qemu.qemuAgentCommand, domain, command, patience, 0))
 
         domain = self._of_guest(machine, connection.lookupByName, guest)

@@ -82,9 +82,10 @@ def _host(plan: HostPlan, links: HostLinks, progress: Progress, seconds: float) 
         return Snapshot(name, taken, unreachable=lost.reason, tools=tools())
     by_hand = {guest: pid for guest, pid in plan.by_hand(answers).items() if guest not in domains}
     guests |= _strangers(plan, links, by_hand, deadline)
+    seen = {guest: _guest_by(deadline, future, f"{name}/{guest}") for guest, future in guests.items()}
     answers |= {source: _by(deadline, future) for source, future in (outside | monitors).items()}
     progress(name, "done")
-    return Snapshot(name, taken, _with_addresses(answers, links), guests, tools=tools(), by_hand=by_hand)
+    return Snapshot(name, taken, _with_addresses(answers, links), seen, tools=tools(), by_hand=by_hand)
 
 
 # --- asked on the machine itself
@@ -176,8 +177,8 @@ def _monitor(links: HostLinks, domain: Domain, source: Qmp, deadline: Deadline) 
 
 def _guests(
     plan: HostPlan, links: HostLinks, domains: Mapping[str, Domain], progress: Progress, deadline: Deadline
-) -> dict[str, Snapshot]:
-    """The guests the plan asks about, of those that libvirt named."""
+) -> dict[str, Future[Snapshot]]:
+    """The guests the plan asks about, of those that libvirt named, under way."""
     wanted = plan.guest_sources(domains)
     asked = [(domains[name], sources) for name, sources in wanted.items() if name in domains]
     ready = count(1)
@@ -188,18 +189,16 @@ def _guests(
         return seen
 
     futures = side_by_side([partial(one, domain, sources) for domain, sources in asked], GUESTS_AT_ONCE)
-    return {
-        domain.name: _guest_by(deadline, future, f"{plan.access.name}/{domain.name}")
-        for (domain, _sources), future in zip(asked, futures, strict=True)
-    }
+    return {domain.name: future for (domain, _sources), future in zip(asked, futures, strict=True)}
 
 
-def _strangers(plan: HostPlan, links: HostLinks, names: Collection[str], deadline: Deadline) -> dict[str, Snapshot]:
-    """The guests the plan asks about, of those that run without libvirt."""
+def _strangers(
+    plan: HostPlan, links: HostLinks, names: Collection[str], deadline: Deadline
+) -> dict[str, Future[Snapshot]]:
+    """The guests the plan asks about, of those that run without libvirt, under way."""
     wanted = plan.guest_sources(names)
     jobs = [partial(_inside, links, name, sources, deadline) for name, sources in wanted.items()]
-    futures = zip(wanted, side_by_side(jobs, GUESTS_AT_ONCE), strict=True)
-    return {name: _guest_by(deadline, future, f"{links.access.name}/{name}") for name, future in futures}
+    return dict(zip(wanted, side_by_side(jobs, GUESTS_AT_ONCE), strict=True))
 
 
 def _guest(links: HostLinks, domain: Domain, sources: Collection[HostSource], deadline: Deadline) -> Snapshot:
