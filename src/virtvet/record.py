@@ -148,7 +148,7 @@ def described(target: HostTarget, session: Session, profile: str | None) -> Host
         libvirt=_version(known.libvirt_version) if known else None,
         qemu=_version(known.qemu_version) if known else None,
         unreachable=snapshot.unreachable if snapshot else "nobody looked",
-        guests=tuple(sorted(known.domains)) if known else (),
+        guests=tuple(sorted({*(known.domains if known else ()), *(snapshot.by_hand if snapshot else ())})),
         taken=snapshot.taken if snapshot else None,
         seconds=round(session.seconds.get(target.name, 0.0), 3),
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import cache
@@ -62,6 +63,13 @@ def _domains(said: Mapping[str, str]) -> dict[str, Domain]:
 def _domain(name: str, said: Mapping[str, str]) -> Domain:
     live, config = said.get(f"virsh dumpxml {name}"), said.get(f"virsh dumpxml --inactive {name}")
     return Domain(name, "", "running" if live else "shut off", config is not None, live, config)
+
+
+def by_hand(name: str, edits: dict[str, str | None] | None = None) -> Snapshot:
+    """The process of web1, as if somebody had started it without libvirt: QEMU got this -name."""
+    seen = look(V1, edits)
+    said = f"/proc/93/cmdline:-name\0/proc/93/cmdline-{name}\0".encode()
+    return replace(seen, answers={**seen.answers, qemu.ARGUMENTS: Completed(0, said, b"")}, by_hand={"hand": 93})
 
 
 def changed(name: str, path: str, old: str, new: str) -> dict[str, str | None]:

@@ -138,6 +138,32 @@ def test_a_guest_that_does_not_answer_is_the_guests_matter(access: HostAccess) -
 
 
 @needs_sshd
+def test_an_agent_is_asked_through_libvirt(access: HostAccess) -> None:
+    """libvirt's test driver has none."""
+    mute = replace(access, guests={"*": GuestAccess(agent=True)})
+    with Connections(10) as connections:
+        snapshot = one(plan(mute, UPTIME, Libvirt(), inside=frozenset({UPTIME})), connections)
+        with pytest.raises(Unreachable, match=r"hv1/test: .*virDomainQemuAgentCommand"):
+            connections.run("hv1/test", ["true"])
+    assert "virDomainQemuAgentCommand" in str(snapshot.guest("test").unreachable)
+    assert snapshot.domain("test").addresses == ()
+
+
+@needs_sshd
+@pytest.mark.parametrize("uri", ["test:///default", "qemu+unix:///system?socket=/nowhere"])
+def test_a_guest_without_libvirt_waits_neither_for_it_nor_for_others(access: HostAccess, uri: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hanging = GuestAccess(ssh=GuestSsh(address="127.0.0.1", port=silent.getsockname()[1], via="direct"))
+        guests = {"test": hanging, **access.guests}
+        both = replace(access, libvirt=LibvirtAccess(uri=uri), guests=guests)
+        asked = replace(plan(both, UPTIME, Libvirt(), inside=frozenset({UPTIME})), by_hand=lambda _: {"hand": 1})
+        snapshot = one(asked, deadline=1.5)
+    assert snapshot.by_hand == {"hand": 1}
+    assert snapshot.guest("hand").read(UPTIME)
+    assert "test" not in snapshot.guests or snapshot.guests["test"].unreachable
+
+
+@needs_sshd
 def test_a_guests_address_may_come_from_libvirt(access: HostAccess) -> None:
     lease = replace(access, guests={"*": GuestAccess(ssh=GuestSsh(address="lease", port=free_port()))})
     snapshot = one(plan(lease, UPTIME, Libvirt(), inside=frozenset({UPTIME})), deadline=1.5)

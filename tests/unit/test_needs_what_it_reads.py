@@ -34,7 +34,9 @@ class Watched(Snapshot):
 
 def watched(snapshot: Snapshot, notes: list[tuple[str, Source]]) -> Snapshot:
     guests = {name: watched(one, notes) for name, one in snapshot.guests.items()}
-    made = Watched(snapshot.machine, snapshot.taken, snapshot.answers, guests, snapshot.unreachable)
+    made = Watched(
+        snapshot.machine, snapshot.taken, snapshot.answers, guests, snapshot.unreachable, by_hand=snapshot.by_hand
+    )
     object.__setattr__(made, "read_from", notes)
     return made
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.cgroup_looks import ANCHOR, V1, V2, WEB1, changed, look
+from tests.unit.cgroup_looks import ANCHOR, V1, V2, WEB1, by_hand, changed, look
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.probes import pins
+from virtvet.probes import cgroup, pins
 
 CONFIG = "virsh dumpxml --inactive web1"
 BOTH = frozenset({0, 1})
@@ -135,3 +135,19 @@ def test_running_threads_are_looked_for_on_their_cpus() -> None:
 def test_threads_that_sleep_say_nothing() -> None:
     with pytest.raises(NotApplicable, match="running"):
         pins.elsewhere(look(V2), "anchor", {"vcpu1": frozenset({1})}, None)
+
+
+def test_a_guest_started_by_hand_has_affinities_but_no_group() -> None:
+    hand = by_hand("hand,debug-threads=on")
+    [vcpu0] = pins.actual(hand, "hand", "vcpu0", frozenset({0}))
+    assert (vcpu0.value, vcpu0.source.split()[0]) == ({0}, "/proc/93/task/111/status")
+    others = pins.actual_others(hand, "hand", ("vcpu0", "vcpu1", "iothread1"), BOTH)
+    assert {one.value for one in others} == {BOTH}
+    assert all(one.source.startswith("/proc/93/task/") for one in others)
+    for layer in (pins.config, pins.live):
+        with pytest.raises(NotApplicable, match="libvirt does not know it"):
+            layer(hand, "hand", "vcpu0", BOTH)
+    with pytest.raises(NotApplicable, match="no such thread"):
+        pins.actual(hand, "hand", "vcpu7", BOTH)
+    with pytest.raises(NotApplicable, match="in the control group of whoever did"):
+        cgroup.of_guest(hand, "hand")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -104,6 +105,37 @@ def test_a_guest_that_is_off_has_no_such_layer(layer: str) -> None:
 def test_what_cannot_be_seen_is_no_answer(answers: dict[Source, Answer], reason: str) -> None:
     with pytest.raises(CannotLook, match=reason):
         shares.exported(host(answers), GUEST, "fast")
+
+
+def of_hand(*arguments: str) -> Snapshot:
+    """A guest that was started by hand with these arguments."""
+    said = "".join(f"/proc/7/cmdline-{one}\0" for one in ("-name", "hand", *arguments))
+    return replace(host({qemu.ARGUMENTS: Completed(0, said.encode(), b"")}), by_hand={"hand": 7})
+
+
+BY_HAND = {
+    "fsdev": ("-fsdev", "local,id=a,path=/srv,security_model=mapped-xattr", "virtio-9p-pci,fsdev=a,mount_tag=t"),
+    "virtfs": ("-virtfs", "local,path=/srv,mount_tag=t,security_model=mapped"),
+}
+
+
+@pytest.mark.parametrize("arguments", BY_HAND.values(), ids=BY_HAND)
+def test_a_share_of_a_guest_started_by_hand(arguments: tuple[str, ...]) -> None:
+    device = shares.exported(of_hand(*arguments), "hand", "t")
+    assert (device.directory, device.driver, device.accessmode, device.readonly) == ("/srv", "9p", "mapped", False)
+    readonly = [one.replace("path=/srv", "path=/srv,readonly=on") for one in arguments]
+    assert shares.exported(of_hand(*readonly), "hand", "t").readonly is True
+    assert shares.exported(of_hand(*arguments), "hand", "other").type is None
+    with pytest.raises(NotApplicable, match="libvirt does not know it"):
+        shares.running(of_hand(*arguments), "hand", "t")
+
+
+def test_nobody_knows_which_virtiofsd_serves_a_guest_started_by_hand() -> None:
+    hand = of_hand("vhost-user-fs-pci,chardev=c,tag=t")
+    assert shares.attribute_of(shares.exported, "driver")(hand, "hand", "t").value == "virtiofs"
+    for probe in (shares.directory_of(shares.exported), shares.attribute_of(shares.exported, "readonly")):
+        with pytest.raises(NotApplicable, match="which virtiofsd serves it cannot be told"):
+            probe(hand, "hand", "t")
 
 
 def test_arguments_of_an_older_libvirt() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from tests.unit.cgroup_looks import V1, V2, changed, look
+from tests.unit.cgroup_looks import V1, V2, by_hand, changed, look
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import threads
 from virtvet.snapshot.model import Snapshot
@@ -112,3 +114,26 @@ def test_a_short_stat_is_an_error() -> None:
     thread = in_role(look(V2), "anchor", "vcpu0")[0]
     with pytest.raises(CannotLook):
         threads.running_on(look(V2, {"/proc/700/task/710/stat": "710 (CPU 0/KVM) R 1"}), thread)
+
+
+@pytest.mark.parametrize("name", ["hand,debug-threads=on", "guest=hand,debug-threads=on"])
+def test_of_a_guest_started_by_hand_vcpus_are_known_by_name(name: str) -> None:
+    assert {one.tid: one.role for one in threads.threads(by_hand(name), "hand")} == ROLES
+
+
+def test_without_names_nothing_says_which_thread_is_which() -> None:
+    for name in ("hand", "hand,debug-threads=off"):
+        with pytest.raises(NotApplicable, match="by hand, without debug-threads=on"):
+            threads.threads(by_hand(name), "hand")
+
+
+def test_one_thread_of_all_vcpus_is_none_of_theirs() -> None:
+    one = {"/proc/93/task/111/comm": "ALL CPUs/TCG\n", "/proc/93/task/112/comm": "CPU x/TCG\n"}
+    found = threads.threads(by_hand("hand,debug-threads=on", one), "hand")
+    assert {thread.role for thread in found if thread.tid in (111, 112)} == {"emulator"}
+
+
+def test_a_process_that_ended_is_an_error_by_hand_too() -> None:
+    gone = replace(by_hand("hand,debug-threads=on"), by_hand={"hand": 1})
+    with pytest.raises(CannotLook, match="no QEMU process 1, which is said to be hand's"):
+        threads.threads(gone, "hand")

@@ -273,7 +273,7 @@ def test_no_entry_matches():
 
 def test_entries_that_no_guest_matches():
     profile = _profile(**{"web*": {}, "db": {}, "old": {"optional": True}})
-    assert [pattern for pattern, _ in profile.unmatched(["web1"])] == ["db"]
+    assert [pattern for pattern, _ in profile.unmatched(["web1"])] == ["db", "old"]
 
 
 def test_entries_right_by_themselves_that_contradict_each_other():

@@ -151,7 +151,7 @@ class Host(Record):
     unreachable: Line | None = None
     """Why nothing could be asked; null when it answered."""
     guests: tuple[Line, ...] = ()
-    """The guests libvirt knows there."""
+    """The guests there: libvirt's, and those started by hand."""
     taken: Utc | None = None
     """When it was looked at."""
     seconds: Seconds = 0.0

@@ -39,7 +39,7 @@ AT_ONCE = 4
 """Calls at once on one connection; libvirtd serves 5 of a client (libvirtd.conf: max_client_requests)."""
 
 AGENT_SECONDS = 10
-"""How long a guest's agent may take for one answer: it has nothing to do but to start a command, or to say how it is."""
+"""How long a guest's agent may take for one answer: to start a command, or to say whether it has ended."""
 
 HELPER = """\
 command -v virt-ssh-helper >/dev/null 2>&1 && exec virt-ssh-helper qemu:///system
