@@ -135,5 +135,5 @@ def test_one_thread_of_all_vcpus_is_none_of_theirs() -> None:
 
 def test_a_process_that_ended_is_an_error_by_hand_too() -> None:
     gone = replace(by_hand("hand,debug-threads=on"), by_hand={"hand": 1})
-    with pytest.raises(CannotLook, match="no QEMU process 1, which is said to be hand's"):
+    with pytest.raises(CannotLook, match="no QEMU process 1 that we may read"):
         threads.threads(gone, "hand")
