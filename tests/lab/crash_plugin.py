@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from virtvet.remedies import operations
 
@@ -13,7 +13,8 @@ Perform = Callable[[Any, operations.Hands], None]
 
 
 def pytest_configure() -> None:
-    for kind in (operations.Run, operations.WriteFile, operations.EditLine, operations.Pin, operations.Unpin):
+    union, _discriminator = get_args(operations.Operation)
+    for kind in get_args(union):
         kind.perform = _dying(kind.perform)  # type: ignore[method-assign]
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from lab import Lab
 from tests.lab.conftest import PROFILE, TOP, Ended, Virtvet
+from tests.lab.faults import disks
 
 MENDING = "/sys/fs/cgroup/*/machine/mending.partition"
 CPUSET = "/sys/fs/cgroup/cpuset/machine"
@@ -27,6 +28,10 @@ PINS = (
     "for t in /proc/$(cat /run/libvirt/qemu/web1.pid)/task/*; do "
     "grep -Eh '^(CPU|IO iothread|qemu)' $t/comm && grep Cpus_allowed_list $t/status; done"
 )  # QEMU's workers come and go
+TUNED = "virsh blkdeviotune app1 vda --live; virsh blkdeviotune app1 vda --config; virsh dumpxml app1 | grep _sec"
+TUNE = "blkdeviotune app1 vda --read-bytes-sec 20971520 --write-bytes-sec 10485760 --total-iops-sec 500"
+BURSTS = "--total-iops-sec-max 800 --total-iops-sec-max-length 2 --size-iops-sec 4096"
+RETUNE = f"virsh -q {TUNE} {BURSTS} --live; virsh -q {TUNE} {BURSTS} --config"
 REPIN = "virsh -q vcpupin web1 0 0 --live --config; virsh -q vcpupin web1 1 0-1 --live --config"
 OPTIONS = "trans=virtio,version=9p2000.L,posixacl,cache=loose"
 LINE = f"hostshare /mnt/share 9p {OPTIONS} 0 0"
@@ -148,6 +153,35 @@ FAULTS = (
         asks=("--control", "NIC-DEV-7", "--guest", "app1"),
         mends="NIC-DEV-7 hv1/app1/net1",
         plan=("bring app1lan of app1 up (risk: live)", f"  hv1$ ip link set dev app1lan up   # {STILL}"),
+    ),
+    Fault(
+        name="a disk's limit was raised behind libvirt's back",
+        on="hv1",
+        breaks=disks.THROTTLES[0].breaks,
+        restores=RETUNE,
+        shows=TUNED,
+        asks=("--control", "IOTUNE-1", "--guest", "app1"),
+        mends="IOTUNE-1 hv1/app1/vda/read_bytes",
+        plan=(
+            "give the disk vda of app1 its limits (risk: live)",
+            f"  hv1$ virsh {TUNE} {BURSTS} --live   # and no other limit",
+        ),
+    ),
+    Fault(
+        name="a disk has another limit live, and none in the configuration",
+        on="hv1",
+        breaks=f"virsh -q {TUNE.replace('20971520', '30000000')} {BURSTS} --live; "
+        "virsh dumpxml --inactive app1 | sed '/<read_bytes_sec>20/d' >/run/app1.xml; "
+        "virsh -q define /run/app1.xml; rm /run/app1.xml",
+        restores=RETUNE,
+        shows=TUNED,
+        asks=("--control", "IOTUNE-1", "--guest", "app1"),
+        mends="IOTUNE-1 hv1/app1/vda/read_bytes",
+        plan=(
+            "give the disk vda of app1 its limits (risk: live)",
+            f"  hv1$ virsh {TUNE} {BURSTS} --live   # and no other limit",
+            f"  hv1$ virsh {TUNE} {BURSTS} --config   # and no other limit",
+        ),
     ),
     Fault(
         name="the share is neither mounted nor in fstab, and has no directory",

@@ -15,6 +15,7 @@ from virtvet.remedies.operations import (
     OperationFailed,
     Pin,
     Run,
+    Throttle,
     Unpin,
     WriteFile,
     edit,
@@ -140,6 +141,10 @@ def test_a_guarded_command_runs_only_where_its_condition_holds(tmp_path: Path, g
         (Pin("hv1", "web1", "u", "vcpu0", (0, 1, 3), 7), "hv1$ virsh vcpupin web1 0 0-1,3 --live"),
         (Pin("hv1", "a b", "u", "iothread12", (2,), None), "hv1$ virsh iothreadpin 'a b' 12 2 --config"),
         (Pin("hv1", "web1", "u", "emulator", (2,), None), "hv1$ virsh emulatorpin web1 2 --config"),
+        (
+            Throttle("hv1", "a b", "u", "vda", (("total_iops_sec", 0), ("read_bytes_sec", 1)), 7),
+            "hv1$ virsh blkdeviotune 'a b' vda --read-bytes-sec 1 --live   # and no other limit",
+        ),
         (Unpin("hv1", "web1", "u", "vcpu0"), "hv1$ virsh edit web1   # without the pin of vcpu0"),
     ],
 )

@@ -36,18 +36,13 @@ def device(snapshot: Snapshot, guest: str, name: str) -> Reading:
     qom-list: `{"name": "ide0-1-0", "type": "child<ide-cd>"}` -> "cdrom"; by hand `-device ide-cd,id=…`.
     """
     if guest in snapshot.by_hand:
-        part = _device(tuple(qemu.of_guest(snapshot, guest).parts()), name)
-        return Reading(part and _kind(str(part.get("driver"))), qemu.of_guest(snapshot, guest).source, json.dumps(part))
-    children = qmp.answer(snapshot, guest, "qom-list", path=PERIPHERAL)
-    source = f"qom-list {PERIPHERAL} of {guest}'s QEMU"
-    types = [str(one.get("type")) for one in _objects(children, source) if one.get("name") == name]
-    return Reading(_kind(types[0].removeprefix("child<")) if types else None, source, f"{name}: {types}")
-
-
-def _objects(found: Any, source: str) -> list[Options]:
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise CannotLook(source, "is no list of objects")
-    return found
+        process = qemu.of_guest(snapshot, guest)
+        part = _device(tuple(process.parts()), name)
+        return Reading(part and _kind(str(part.get("driver"))), process.source, json.dumps(part)[:500])
+    children = qmp.rows(snapshot, guest, "qom-list", path=PERIPHERAL)
+    types = [str(one.get("type")) for one in children if one.get("name") == name]
+    kind = _kind(types[0].removeprefix("child<")) if types else None
+    return Reading(kind, f"qom-list {PERIPHERAL} of {guest}'s QEMU", f"{name}: {' '.join(types) or 'none'}"[:500])
 
 
 def _kind(driver: str) -> str:

@@ -37,9 +37,9 @@ def answer(snapshot: Snapshot, guest: str, execute: str, **arguments: str) -> An
         raise CannotLook(source, f"is not JSON: {mistake}") from None
 
 
-def rows(snapshot: Snapshot, guest: str, execute: str) -> list[dict[str, Any]]:
+def rows(snapshot: Snapshot, guest: str, execute: str, **arguments: str) -> list[dict[str, Any]]:
     """As `answer`, of a command that returns a list of objects. Raises CannotLook for anything else."""
-    found = answer(snapshot, guest, execute)
+    found = answer(snapshot, guest, execute, **arguments)
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise CannotLook(asked(guest, execute), "is no list of objects")
+        raise CannotLook(asked(guest, execute, **arguments), "is no list of objects")
     return found
