@@ -171,8 +171,13 @@ APP1 = GuestSpec(
         <model fallback="forbid">Westmere</model>
         <vendor>Intel</vendor>
         <topology sockets="1" dies="1" cores="2" threads="2"/>
+        <cache mode="emulate" level="3"/>
         <feature policy="require" name="rdrand"/>
+        <feature policy="require" name="pclmuldq"/>
+        <feature policy="force" name="sse4.2"/>
+        <feature policy="optional" name="avx512f"/>
         <feature policy="disable" name="aes"/>
+        <feature policy="forbid" name="vmx"/>
         <numa><cell id="0" cpus="0-3" memory="256" unit="MiB" memAccess="shared"/></numa>
       </cpu>
       <devices>

@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from virtvet.errors import CannotLook
+from virtvet.errors import CannotLook, NotApplicable
 from virtvet.snapshot.model import Answer, Completed, Content, Snapshot, text_of
 from virtvet.snapshot.sources import Command, Glob, Source
 
@@ -126,6 +126,13 @@ def of_guest(snapshot: Snapshot, guest: str) -> Process:
     if known[number].name != guest:
         raise CannotLook(f"{STATE}/{guest}.pid", f"names process {number}, which is not {guest}'s")
     return known[number]
+
+
+def running(snapshot: Snapshot, guest: str) -> Process:
+    """As `of_guest`. Raises NotApplicable when libvirt says that the guest is shut off."""
+    if guest not in snapshot.by_hand and snapshot.domain(guest).live_xml is None:
+        raise NotApplicable("guest is shut off")
+    return of_guest(snapshot, guest)
 
 
 def processes(snapshot: Snapshot) -> Mapping[int, Process]:

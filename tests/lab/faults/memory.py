@@ -7,6 +7,7 @@ libvirt's XML follows the balloon by an event, whoever moved it.
 from __future__ import annotations
 
 from tests.lab.faults import Fault
+from tests.lab.faults.definitions import STARTED_BACK, STORED_BACK, current, started, stored
 
 BLOCK = "/sys/devices/system/memory/memory32/state"
 POLICY = "/sys/devices/system/memory/auto_online_blocks"
@@ -15,51 +16,24 @@ PLUG = f"echo '{DIMM}' >/run/dimm.xml; virsh attach-device app1 /run/dimm.xml"
 QMP = "virsh qemu-monitor-command app1"
 
 
-def _current(kib: int) -> str:
-    """Wait until the balloon is there: the guest takes its time."""
-    seen = f"virsh dumpxml app1 | grep -q \"<currentMemory unit='KiB'>{kib}<\""
-    return f"for i in $(seq 100); do {seen} && break; sleep 0.1; done; {seen}"
-
-
-BALLOON_BACK = f"virsh setmem app1 352M --live; {_current(360448)}"
-PLUGGED_LIVE = f"{PLUG} --live; {_current(491520)}; sleep 0.5"
+BALLOON_BACK = f"virsh setmem app1 352M --live; {current(360448)}"
+PLUGGED_LIVE = f"{PLUG} --live; {current(491520)}; sleep 0.5"
 """The guest's kernel needs a moment to see it."""
-UNPLUG = f"rm /run/dimm.xml; virsh detach-device-alias app1 dimm1 --live; {_current(360448)}"
+UNPLUG = f"rm /run/dimm.xml; virsh detach-device-alias app1 dimm1 --live; {current(360448)}"
 
-
-def _stored(*edits: str, guest: str = "app1") -> str:
-    """Change the stored domain XML alone, by sed."""
-    edit = "".join(f' -e "{one}"' for one in edits)
-    dump = f"virsh dumpxml --inactive {guest} >/run/memory.was"
-    return f"{dump}; sed{edit} /run/memory.was >/run/memory.xml; virsh define /run/memory.xml"
-
-
-STORED_BACK = "virsh define /run/memory.was; rm /run/memory.was /run/memory.xml"
-START = "virsh destroy app1; virsh start app1"
-ANSWERS = "until ssh-keyscan -T 1 10.78.1.14 2>/dev/null | grep -q .; do sleep 0.1; done"
-
-
-def _started(*edits: str) -> str:
-    """Start app1 from an altered definition, and then store the right one again: only what runs is wrong."""
-    return f"{_stored(*edits)}; {START}; virsh define /run/memory.was; {ANSWERS}"
-
-
-STARTED_BACK = (
-    f"virsh define /run/memory.was; {START}; {ANSWERS}; rm /run/memory.was /run/memory.xml; {_current(360448)}"
-)
 
 SIZE = (
     Fault(
         "the balloon of a running guest is moved, by virsh",
         "hv1",
-        f"virsh setmem app1 320M --live; {_current(327680)}",
+        f"virsh setmem app1 320M --live; {current(327680)}",
         BALLOON_BACK,
         {"MEM-SIZE-2 app1": "live actual guest", "MEM-CELL-2 app1/cell0": "guest"},
     ),
     Fault(
         "the balloon is moved behind libvirt, which hears of it",
         "hv1",
-        f'{QMP} \'{{"execute":"balloon","arguments":{{"value":335544320}}}}\'; {_current(327680)}',
+        f'{QMP} \'{{"execute":"balloon","arguments":{{"value":335544320}}}}\'; {current(327680)}',
         BALLOON_BACK,
         {"MEM-SIZE-2 app1": "live actual guest", "MEM-CELL-2 app1/cell0": "guest"},
     ),
@@ -87,7 +61,7 @@ SIZE = (
     Fault(
         "the next start has no balloon",
         "hv1",
-        _stored("s|<memballoon model='virtio'|<memballoon model='none'|", guest="plain1"),
+        stored("s|<memballoon model='virtio'|<memballoon model='none'|", guest="plain1"),
         STORED_BACK,
         {"MEM-BALLOON-1 plain1": "config"},
     ),
@@ -138,7 +112,7 @@ PLUGGED = (
     Fault(
         "a DIMM is plugged that is too small for the guest to see",
         "hv1",
-        f"{PLUG.replace('128', '64')} --live; {_current(425984)}",
+        f"{PLUG.replace('128', '64')} --live; {current(425984)}",
         UNPLUG,
         {"MEM-SIZE-1 app1": "live actual", "MEM-SIZE-2 app1": "live actual", "MEM-PLUG-2 app1": "live actual"},
     ),
@@ -152,7 +126,7 @@ PLUGGED = (
     Fault(
         "the next start has other limits, other NUMA cells and no balloon",
         "hv1",
-        _stored(*OTHERWISE),
+        stored(*OTHERWISE),
         STORED_BACK,
         {
             "MEM-PLUG-1": "config",
@@ -166,7 +140,7 @@ PLUGGED = (
     Fault(
         "the guest was started with other limits, other NUMA cells and no balloon",
         "hv1",
-        _started(*OTHERWISE),
+        started(*OTHERWISE),
         STARTED_BACK,
         {
             "MEM-PLUG-1": "live actual",
