@@ -10,9 +10,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from virtvet import catalogue
+from virtvet.check import Case
+from virtvet.inventory import from_hostspecs
 from virtvet.probes import cgroup, memory_backing, qemu, qmp, ram, threads
+from virtvet.profile import Profile
 from virtvet.snapshot.model import Answer, Completed, Content, Domain, LibvirtAnswer, Snapshot
 from virtvet.snapshot.sources import Libvirt, Source
+from virtvet.target import HostTarget
 
 DATA = Path(__file__).parents[1] / "probes" / "memory_backing"
 GUESTS = ("app1", "plain1")
@@ -60,3 +65,11 @@ def replaced(said: str, old: str, new: str) -> str:
     """As str.replace, of what is there."""
     assert old in said, f"{old!r} is not there"
     return said.replace(old, new)
+
+
+def cases(control: str, **memory: object) -> dict[str, Case]:
+    """A control's cases by subject, of a profile that states this of the guest app1's memory."""
+    profile = Profile.model_validate({"virtvet": 1, "guests": {"app1": {"memory": memory}}})
+    target = HostTarget.unseen(from_hostspecs(["ssh://root@hv1"]).hosts["hv1"], profile)
+    check = next(check for check in catalogue.shipped() if check.control.id == control)
+    return {case.subject: case for case in check.cases(target)}

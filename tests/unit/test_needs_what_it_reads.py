@@ -16,6 +16,7 @@ from virtvet.snapshot.sources import Handshake, Libvirt, Qmp, Source, TlsLibvirt
 
 MAY_BE_ABSENT = {
     "/etc/libvirt/libvirtd.conf": "libvirt's defaults hold",
+    "/etc/os-release": "an older system",
     "/proc/net/tcp6": "no IPv6",
     "/proc/sys/user/max_": "no limit",
     "stat /run/systemd/system": "another init",

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.unit.backing_looks import ARGUMENTS, MAPPED, PID, XML, look, replaced, text
+from tests.unit.backing_looks import ARGUMENTS, MAPPED, PID, XML, cases, look, replaced, text
+from virtvet.check import Layer
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.expect import AtLeast
+from virtvet.expect import AtLeast, matches
 from virtvet.probes import cgroup, domain_xml, memory_backing, qmp, ram
 from virtvet.probes.memory_backing import NORMAL
 from virtvet.profile.memory_backing import MemoryBacking
@@ -275,7 +276,7 @@ def test_a_switch_of_the_arguments(key: str, written: str, value: object) -> Non
 
 
 def test_arguments_of_older_libvirt() -> None:
-    """Constructed: key=value lists, as libvirt < 7.9 wrote them; an NVDIMM's memory is not judged."""
+    """Constructed: key=value lists, as older libvirt wrote them; an NVDIMM's memory is not judged."""
     path = f"/proc/{PID['plain1']}/cmdline"
     words = ["-name", "guest=plain1", "-object", "memory-backend-ram,id=ram-node0,prealloc=yes,size=201326592"]
     words += ["-object", "memory-backend-file,id=memnvdimm0,size=1", "-device", "nvdimm,memdev=memnvdimm0,id=nvdimm0"]
@@ -343,6 +344,32 @@ def test_mappings_that_could_not_be_read_are_an_error() -> None:
     answers = {ram.mapped("plain1"): Completed(2, b"", b"awk: cannot open /proc/4711/numa_maps\n")}
     with pytest.raises(CannotLook, match="cannot open"):
         memory_backing.actual_source(look("plain1", answers=answers), "plain1", "source", "anonymous")
+
+
+# --- what is expected
+
+
+@pytest.mark.parametrize(
+    ("written", "good", "bad"),
+    [
+        (True, (2 * MIB, 1024 * MIB), (NORMAL, None)),
+        (False, (NORMAL,), (2 * MIB, None)),
+        ({"size": "2 MiB"}, (2 * MIB,), (1024 * MIB, NORMAL, None)),
+    ],
+)
+def test_pages_that_are_expected(written: object, good: tuple[object], bad: tuple[object]) -> None:
+    expected = cases("MEM-BACK-1", backing={"hugepages": written})["app1"].expected
+    assert all(matches(expected, one) for one in good)
+    assert not any(matches(expected, one) for one in bad)
+
+
+def test_huge_pages_are_allocated_at_once_whatever_is_stated() -> None:
+    wanted = cases("MEM-BACK-6", backing={"hugepages": True, "allocation": "ondemand"})["app1"]
+    assert (wanted.expected_on(Layer.CONFIG), str(wanted.expected_on(Layer.ACTUAL))) == (
+        "ondemand",
+        "one of ondemand, immediate",
+    )
+    assert cases("MEM-BACK-6", backing={"allocation": "ondemand"})["app1"].expected == "ondemand"
 
 
 # --- the profile

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.unit.backing_looks import MAPPED, XML, look, replaced
+from tests.unit.backing_looks import MAPPED, XML, cases, look, replaced
 from tests.unit.cgroup_looks import V1, V2, recorded
 from tests.unit.cgroup_looks import look as group_look
-from virtvet.check import Reading
+from virtvet.check import Layer, Reading
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.expect import Within
+from virtvet.expect import Contains, Within
 from virtvet.probes import numatune
 from virtvet.profile.numatune import Numatune
 
@@ -153,6 +153,35 @@ def test_a_shared_mapping_keeps_its_policy() -> None:
     assert {one.excerpt.split()[1] for one in numatune.actual_mode(look("app1"), "app1", None, (), "strict")} == {
         "bind:0"
     }
+
+
+# --- what is expected
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ({"mode": "strict", "nodes": 0}, frozenset({0})),
+        ({"mode": "restrictive", "nodes": "0-1"}, frozenset({0, 1})),
+        ({"mode": "strict", "nodes": 0, "cells": {1: {"nodes": 1}}}, Within(frozenset({0, 1}))),
+        ({"mode": "preferred", "nodes": 0}, Contains(frozenset({0}))),
+        ({"nodes": 0}, Contains(frozenset({0}))),
+    ],
+)
+def test_what_threads_may_allocate_from(written: dict[str, Any], expected: object) -> None:
+    assert cases("MEM-NUMA-3", numatune=written)["app1"].expected == expected
+
+
+def test_only_binding_modes_keep_pages_away_from_elsewhere() -> None:
+    assert cases("MEM-NUMA-4", numatune={"mode": "interleave", "nodes": 0}) == {}
+    assert cases("MEM-NUMA-4", numatune={"mode": "strict", "nodes": 0})["app1"].expected == Within(frozenset({0}))
+
+
+def test_cells_are_cases_of_their_own() -> None:
+    wants = {"mode": "strict", "nodes": "0-1", "cells": {1: {"mode": "preferred", "nodes": 1}}}
+    modes = {subject: case.expected_on(Layer.ACTUAL) for subject, case in cases("MEM-NUMA-1", numatune=wants).items()}
+    assert modes == {"app1": "bind", "app1/cell1": "prefer"}
+    assert set(cases("MEM-NUMA-2", numatune=wants)) == {"app1", "app1/cell1"}
 
 
 # --- the profile
