@@ -1,6 +1,7 @@
 """A guest's memory: its size and balloon, DIMMs, limits, NUMA cells, and memory blocks inside the guest.
 
-What follows from one another departs together: a plugged DIMM is memory, current memory, and its cell's memory inside.
+What follows from one another departs together: a plugged DIMM is memory, current memory, and its cell's memory inside;
+the access of a cell is that of the guest's memory (MEM-BACK-5).
 libvirt's XML follows the balloon by an event, whoever moved it.
 """
 
@@ -133,6 +134,7 @@ PLUGGED = (
             "MEM-CELL-1": "config",
             "MEM-CELL-2": "config",
             "MEM-CELL-3": "config",
+            "MEM-BACK-5 app1": "config",
             "MEM-BALLOON-1 app1": "config",
             "MEM-BALLOON-2 app1": "config",
         },
@@ -147,6 +149,7 @@ PLUGGED = (
             "MEM-CELL-1": "live actual guest",
             "MEM-CELL-2": "live actual guest",
             "MEM-CELL-3": "live actual",
+            "MEM-BACK-5 app1": "live actual",
             "MEM-BALLOON-1 app1": "live actual guest",
             "MEM-BALLOON-2 app1": "live actual",
             "MEM-SIZE-2 app1": "live actual",
