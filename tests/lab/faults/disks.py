@@ -6,9 +6,9 @@ What QEMU was told at its start only another start changes: one fault has as muc
 from __future__ import annotations
 
 import json
-import shlex
 
 from tests.lab.faults import Fault
+from tests.lab.faults.definitions import SETTLED, STARTED_BACK, STORED_BACK, started, stored
 
 GROUP = "$(ls -d /sys/fs/cgroup/blkio/machine/*-app1.libvirt-qemu)"
 QDEV = "/machine/peripheral/virtio-disk0/virtio-backend"
@@ -157,20 +157,19 @@ HDC = (
     "<source protocol='nbd' name='other'><host name='127.0.0.1' port='10809'/></source>"
     "<target dev='hdc' bus='virtio'/></disk>"
 )
-ALTERED = "; ".join(
-    (
-        "virsh dumpxml --inactive app1 >/run/was.xml",
-        f"sed -e '/<disk .*cdrom/,/<.disk>/d' -e {shlex.quote(f's,<devices>,&{HDC},')} "
-        "-e \"/<driver name='qemu' type='raw' cache/d\" -e '/images.app1.img/d' -e '/<boot order/d' "
-        f"-e {shlex.quote(f's,<target dev=.vda. bus=.virtio./>,{VDA},')} /run/was.xml >/run/new.xml",
-    )
+OTHER_DISKS = (
+    "/<disk .*cdrom/,/<.disk>/d",
+    f"s,<devices>,&{HDC},",
+    "/<driver name='qemu' type='raw' cache/d",
+    "/images.app1.img/d",
+    "/<boot order/d",
+    f"s,<target dev='vda' bus='virtio'/>,{VDA},",
 )
-BOOTED = "timeout 50 bash -c 'until read -r -t 2 </dev/tcp/10.78.1.14/22; do sleep .5; done' 2>/dev/null"
 IMAGES = (
     "cd /var/lib/libvirt/images; truncate -s 64M other.img; qemu-img create -q -f qcow2 other.qcow2 64M; "
     "qemu-nbd --fork --pid-file=/run/nbd.pid -t -x other -f raw -b 127.0.0.1 other.qcow2"
 )
-RESTARTED = f"virsh destroy app1; virsh start app1; {BOOTED}"
+NO_IMAGES = "kill $(cat /run/nbd.pid) || true; rm /var/lib/libvirt/images/other.*"
 OTHERWISE = (
     *("DISK-1 app1/hdc", "DISK-2 app1/hdc/bus", "DISK-3 app1/vda/boot_order", "DISK-4 app1/hdc/readonly"),
     *("DISK-4 app1/vda/readonly", "DISK-5 app1/vda/shareable"),
@@ -182,23 +181,22 @@ DISKS = (
     Fault(
         "the file describes other disks",
         "hv1",
-        f"{ALTERED}; virsh define /run/new.xml",
-        "virsh define /run/was.xml; rm /run/was.xml /run/new.xml",
+        stored(*OTHER_DISKS),
+        STORED_BACK,
         dict.fromkeys(OTHERWISE, "config"),
     ),
     Fault(
         "a guest was started with other disks than the file describes",
         "hv1",
-        f"{IMAGES}; {ALTERED}; virsh define /run/new.xml; {RESTARTED}; virsh define /run/was.xml",
-        f"virsh define /run/was.xml; {RESTARTED}; kill $(cat /run/nbd.pid) || true; "
-        "rm /run/was.xml /run/new.xml /var/lib/libvirt/images/other.*",
+        f"{IMAGES}; {started(*OTHER_DISKS)}; {SETTLED}",
+        f"{STARTED_BACK}; {NO_IMAGES}",
         dict.fromkeys(OTHERWISE, "live actual"),
     ),
     Fault(
-        "a disk is detached in the file",
+        "a disk is gone from the file",
         "hv1",
-        "virsh dumpxml --inactive app1 >/run/was.xml; virsh detach-disk app1 hdc --config",
-        "virsh define /run/was.xml; rm /run/was.xml",
+        stored("/<disk .*cdrom/,/<.disk>/d"),
+        STORED_BACK,
         {"DISK-1 app1/hdc": "config"},
     ),
     Fault(
