@@ -5,7 +5,7 @@ The lab has no huge pages, may not lock memory and has one NUMA node: see EXEMPT
 
 from __future__ import annotations
 
-from tests.lab.faults import Fault
+from tests.lab.faults import Fault, definitions
 
 OSINFO = "http://libosinfo.org/xmlns/libvirt/domain/1.0"
 DEBIAN, UBUNTU, WINDOWS = (
@@ -14,34 +14,12 @@ DEBIAN, UBUNTU, WINDOWS = (
     "http://microsoft.com/win/2k8",
 )
 RELEASE = "printf 'ID=debian\\nVERSION_ID=\"%s\"\\n' {} >/etc/os-release"
-ADDRESSES = {"app1": "10.78.1.14", "plain1": "10.78.1.13"}
 
 
 def _stored(name: str, guest: str, edit: str, control: str) -> Fault:
-    """Only the stored XML is wrong; `edit` is sed's."""
-    dump = f"virsh dumpxml --inactive {guest} >/run/backing.was"
-    return Fault(
-        name,
-        "hv1",
-        f'{dump}; sed "{edit}" /run/backing.was >/run/backing.xml; virsh define /run/backing.xml',
-        "virsh define /run/backing.was; rm /run/backing.was /run/backing.xml",
-        {f"{control} {guest}": "config"},
-    )
-
-
-def _started(name: str, guest: str, edit: str, *controls: str) -> Fault:
-    """Started from an altered definition, with the right one stored again: only what runs is wrong."""
-    start = f"virsh destroy {guest}; virsh start {guest}"
-    answers = f"until ssh-keyscan -T 1 {ADDRESSES[guest]} 2>/dev/null | grep -q .; do sleep 0.1; done"
-    dump = f"virsh dumpxml --inactive {guest} >/run/backing.was"
-    return Fault(
-        name,
-        "hv1",
-        f'{dump}; sed "{edit}" /run/backing.was >/run/backing.xml; virsh define /run/backing.xml; {start}; '
-        f"virsh define /run/backing.was; {answers}",
-        f"virsh define /run/backing.was; {start}; {answers}; rm /run/backing.was /run/backing.xml",
-        {f"{control} {guest}": "live actual" for control in controls},
-    )
+    """Only the stored XML is wrong."""
+    departs = {f"{control} {guest}": "config"}
+    return Fault(name, "hv1", definitions.stored(edit, guest=guest), definitions.STORED_BACK, departs)
 
 
 def _named(name: str, where: str, os_id: str, *controls: str) -> Fault:
@@ -86,12 +64,16 @@ BACKING = (
         _merge("false"),
         {"MEM-BACK-3 app1": "actual"},
     ),
-    _started(
+    Fault(
         "a guest was started with its memory in a shared file",
-        "plain1",
-        "s|<vcpu |<memoryBacking><nosharepages/><source type='file'/><access mode='shared'/>"
-        "<allocation mode='immediate'/><discard/></memoryBacking>&|",
-        *(f"MEM-BACK-{number}" for number in range(3, 8)),
+        "hv1",
+        definitions.started(
+            "s|<vcpu |<memoryBacking><nosharepages/><source type='file'/><access mode='shared'/>"
+            "<allocation mode='immediate'/><discard/></memoryBacking>&|",
+            guest="plain1",
+        ),
+        definitions.started_back("plain1"),
+        {f"MEM-BACK-{number} plain1": "live actual" for number in range(3, 8)},
     ),
 )
 
@@ -110,8 +92,12 @@ NUMA = (
         "virsh numatune app1 --nodeset 0 --config",
         {"MEM-NUMA-2 app1": "config"},
     ),
-    _started(
-        "a guest was started without NUMA tuning", "app1", "/<numatune>/,/<.numatune>/d", "MEM-NUMA-1", "MEM-NUMA-2"
+    Fault(
+        "a guest was started without NUMA tuning",
+        "hv1",
+        f"{definitions.started('/<numatune>/,/<.numatune>/d')}; {definitions.SETTLED}",
+        definitions.STARTED_BACK,
+        {"MEM-NUMA-1 app1": "live actual", "MEM-NUMA-2 app1": "live actual"},
     ),
 )
 

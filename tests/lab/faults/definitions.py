@@ -1,11 +1,22 @@
-"""Shell: a guest's stored definition altered by sed, and app1 started from an altered one."""
+"""Shell: a guest's stored definition altered by sed, and a guest started from an altered one."""
 
 from __future__ import annotations
 
+from lab.spec import HOSTS
+
 BACK = "virsh define /run/definition.was"
 GONE = "rm /run/definition.was /run/definition.xml"
-START = "virsh destroy app1; virsh start app1"
-ANSWERS = "until ssh-keyscan -T 1 10.78.1.14 2>/dev/null | grep -q .; do sleep 0.1; done"
+ADDRESSES = {guest.name: guest.address for host in HOSTS for guest in host.guests}
+
+
+def start(guest: str) -> str:
+    """Anew, from what is stored."""
+    return f"virsh destroy {guest}; virsh start {guest}"
+
+
+def answers(guest: str) -> str:
+    """Wait until it does."""
+    return f"until ssh-keyscan -T 1 {ADDRESSES[guest]} 2>/dev/null | grep -q .; do sleep 0.1; done"
 
 
 def current(kib: int) -> str:
@@ -24,10 +35,16 @@ def stored(*edits: str, guest: str = "app1") -> str:
 STORED_BACK = f"{BACK}; {GONE}"
 
 
-def started(*edits: str) -> str:
-    """Start app1 from an altered definition, and then store the right one again: only what runs is wrong."""
-    return f"{stored(*edits)}; {START}; {BACK}; {ANSWERS}"
+def started(*edits: str, guest: str = "app1") -> str:
+    """Start a guest from an altered definition, and then store the right one again: only what runs is wrong."""
+    return f"{stored(*edits, guest=guest)}; {start(guest)}; {BACK}; {answers(guest)}"
+
+
+def started_back(guest: str) -> str:
+    """Undo `started`."""
+    return f"{BACK}; {start(guest)}; {answers(guest)}; {GONE}"
 
 
 SETTLED = current(360448)
-STARTED_BACK = f"{BACK}; {START}; {ANSWERS}; {GONE}; {SETTLED}"
+STARTED_BACK = f"{started_back('app1')}; {SETTLED}"
+"""Of app1."""
