@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from lab import Lab
 from tests.lab.conftest import PROFILE, Virtvet
@@ -64,6 +65,49 @@ def test_it_is_judged_where_libvirt_does_not_answer(lab: Lab, virtvet: Virtvet) 
     assert done.outcomes["SHARE-DEV-1 hv2/hand2/hostshare"] == "passed"
     assert done.outcomes["SHARE-MOUNT-1 hv2/hand2/hostshare"] == "passed"
     assert done.outcomes["SHARE-DEV-1 hv2/mute2/hostshare"] == "skipped"
+
+
+ODD = (
+    "truncate -s 16M /run/odd.img; qemu-system-x86_64 -name odd,debug-threads=on -display none -S -daemonize "
+    "-pidfile /run/odd.pid -m 256M,slots=4,maxmem=1G -smp 2,maxcpus=4,sockets=1,cores=2,threads=2 "
+    "-object memory-backend-memfd,id=m0,size=256M,share=on -numa node,nodeid=0,cpus=0-3,memdev=m0 "
+    "-object iothread,id=io1 -drive file=/run/odd.img,format=raw,if=none,id=d0,cache=none "
+    "-device virtio-blk-pci,drive=d0,id=vda -netdev user,id=n0 -device e1000,netdev=n0,mac=52:54:00:77:01:24 "
+    "-virtfs local,path=/srv/share,mount_tag=hostshare,security_model=passthrough"
+)
+
+
+@pytest.fixture
+def everything(tmp_path: Path) -> Path:
+    """A profile that states of a guest whatever the lab's does of any; not what is wrong by itself for this one."""
+    yaml = YAML(typ="safe")
+    entries = yaml.load(PROFILE)["guests"]
+    web1, app1 = entries["web1"], entries["app1"]
+    both = {area: {**web1.get(area, {}), **app1.get(area, {})} for area in ("cpu", "memory")}
+    stated = {**web1, **app1, **both, "optional": False}
+    path = tmp_path / "everything.yaml"
+    with path.open("w") as stream:
+        yaml.dump({"virtvet": 1, "guests": {"odd": stated}}, stream)
+    return path
+
+
+def test_no_check_errs_about_what_only_libvirt_knows(lab: Lab, virtvet: Virtvet, everything: Path) -> None:
+    host = lab.hosts["hv2"]
+    host.sh(ODD)
+    try:
+        done = virtvet("-H", "hv2", profile=everything)
+    finally:
+        host.sh("kill $(cat /run/odd.pid); rm /run/odd.img")
+    of_odd = {name: outcome for name, outcome in done.outcomes.items() if "/odd" in name}
+    assert len(of_odd) > 60
+    assert [name for name, outcome in of_odd.items() if outcome == "error"] == ["GUEST-REACH-1 hv2/odd"]
+    for control in ("SHARE-DEV-1 hv2/odd/hostshare", "GUEST-STATE-1 hv2/odd", "CPU-PIN-1 hv2/odd/vcpu1"):
+        assert of_odd[control] == "passed", control
+    for result in done.run["results"]:
+        layers = result["layers"]
+        assert not [one for layer in ("config", "live") if (one := layers.get(layer)) and one["readings"]] or (
+            result["control"].startswith(("GUEST-STATE", "HOST-REACH"))
+        ), result["id"]
 
 
 SPY = (

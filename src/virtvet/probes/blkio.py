@@ -79,7 +79,8 @@ def limit(snapshot: Snapshot, guest: str, what: str, _wanted: object, device: st
 
 
 def _groups(snapshot: Snapshot, guest: str) -> tuple[Group, ...]:
-    """Each once."""
+    """Each once. Raises NotApplicable for a guest without groups of its own."""
+    cgroup.must_have_its_own(snapshot, guest)
     found = threads.threads(snapshot, guest)
     groups = (cgroup.group_of(snapshot, thread, "blkio") for thread in found)
     if not (own := tuple(dict.fromkeys(map(cgroup.domain_of, groups)))):

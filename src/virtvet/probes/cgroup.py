@@ -435,8 +435,7 @@ def of_guest(snapshot: Snapshot, guest: str) -> GuestGroups:
     `/machine/openstack.partition/qemu-1-web1.libvirt-qemu`. Raises NotApplicable when it is shut off or was started by
     hand, CannotLook.
     """
-    if guest in snapshot.by_hand:
-        raise NotApplicable("the guest was started by hand: it is in the control group of whoever did, not in its own")
+    must_have_its_own(snapshot, guest)
     found = threads.threads(snapshot, guest)
     controllers = mounted(snapshot, PLACED)
     members = Counter(scope_of(group_of(snapshot, one, name).path) for name in controllers for one in found)
@@ -448,6 +447,12 @@ def of_guest(snapshot: Snapshot, guest: str) -> GuestGroups:
 def domain_of(group: Group) -> Group:
     """The group whose memory and I/O count for a thread: v2's groups of threads have none of their own."""
     return Group(group.hierarchy, _CHILD.sub("", group.path) or "/")
+
+
+def must_have_its_own(snapshot: Snapshot, guest: str) -> None:
+    """Raises NotApplicable for a guest that was started by hand: what its group says is of others, too."""
+    if guest in snapshot.by_hand:
+        raise NotApplicable("the guest was started by hand: it is in the control group of whoever did, not in its own")
 
 
 def scope_of(path: str) -> str:

@@ -269,11 +269,13 @@ def _end(snapshot: Snapshot, guest: str, key: str) -> str | None:
     if element is not None and element.get("type") == "direct":
         return told if told and exists(snapshot, told) else None
     process = qemu.of_guest(snapshot, guest)
-    held = _held(snapshot, process.pid)
     device = _device(process, _address(snapshot, guest, key))
     netdev = None if device is None else _netdev(process, device)
     if netdev and netdev["type"] != "tap":
         raise NotApplicable(f"QEMU was given no tap for {key}, but a backend of type {netdev['type']}")
+    if device is None and told is None:
+        return None
+    held = _held(snapshot, process.pid)
     given = None if netdev is None else tap_of(netdev, held)
     if given is None and told in held.values():
         return told
