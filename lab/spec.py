@@ -145,7 +145,7 @@ APP1 = GuestSpec(
       <memory unit="MiB">384</memory>
       <currentMemory unit="MiB">352</currentMemory>
       <memoryBacking><nosharepages/><source type="memfd"/><access mode="shared"/></memoryBacking>
-      <vcpu placement="static" current="3">4</vcpu>
+      <vcpu placement="static" cpuset="0-1" current="3">4</vcpu>
       <vcpus>
         <vcpu id="0" enabled="yes" hotpluggable="no" order="1"/>
         <vcpu id="1" enabled="yes" hotpluggable="no" order="2"/>

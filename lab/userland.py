@@ -65,6 +65,12 @@ ip link set lo up
 for link in /sys/class/net/eth*; do ip link set ${link##*/} up; done
 mount -o remount,rw /
 mount -a
+mdev -d
+"""
+
+MDEV = """\
+# CPUs that are plugged in come online by themselves
+$SUBSYSTEM=cpu 0:0 660 @echo 1 >/sys$DEVPATH/online
 """
 
 UDHCPC = """\
@@ -84,6 +90,7 @@ STATIC_FILES = {
     "init": (INIT, 0o755),
     "etc/inittab": (INITTAB.format(services=BY_NETWORK), 0o644),
     "etc/init.d/rcS": (RCS, 0o755),
+    "etc/mdev.conf": (MDEV, 0o644),
     "etc/udhcpc.script": (UDHCPC, 0o755),
     "etc/os-release": ('ID=debian\nVERSION_ID="12"\n', 0o644),
     "etc/passwd": ("root:x:0:0:root:/root:/bin/sh\n", 0o644),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from virtvet.check import Case, Control, Severity, check
+from virtvet.expect import AtLeast
 from virtvet.probes import cgroup, cpu_bandwidth
 from virtvet.profile.cpu_bandwidth import Bandwidth, CpuBandwidth
 from virtvet.target import GuestTarget, HostTarget
@@ -46,6 +48,20 @@ IOTHREADS = _control(
 )
 WHOLE = _control(
     5, "A guest as a whole has its CPU bandwidth", "It caps vCPUs, emulator and iothreads together, whatever each may."
+)
+
+
+ROOM = Control(
+    id="CPU-BW-6",
+    title="No group above a guest leaves it less CPU time than its own quota",
+    area="cpu",
+    severity=Severity.MEDIUM,
+    requirement="R44",
+    rationale="The tightest quota on the way to the root holds: with a partition or slice below the guest's own, every "
+    "file of the guest is right and it is throttled all the same. virsh schedinfo shows nothing of it.",
+    hint="find /sys/fs/cgroup/cpu/machine* /sys/fs/cgroup/machine* -maxdepth 2 -name cpu.cfs_quota_us -o "
+    "-maxdepth 2 -name cpu.max | xargs grep .",
+    references=REFERENCES,
 )
 
 
@@ -140,4 +156,32 @@ def test_each_iothread_has_its_bandwidth(case: Case, observed: object) -> None:
 )
 def test_whole_guest_has_its_bandwidth(case: Case, observed: object) -> None:
     """Microseconds."""
+    assert observed == case.expected
+
+
+def roomy(host: HostTarget) -> Iterable[Case]:
+    """Every guest with a quota, of the whole or of its vCPUs; without a limit no group above may have one."""
+    for guest, wants in _bounded(host):
+        if (needed := _needed(guest, wants)) is not None:
+            yield Case(guest.name, AtLeast(needed, "CPUs"), (guest.name,), guest.name)
+
+
+def _needed(guest: GuestTarget, wants: CpuBandwidth) -> float | None:
+    """CPUs that the guest may keep busy. 150 ms every 100 ms -> 1.5; 50 ms every 100 ms for each of two vCPUs -> 1"""
+    vcpus = guest.wants.cpu.vcpus
+    number = (vcpus.current or vcpus.maximum or 1) if vcpus else 1
+    if wants.whole and wants.whole.quota is not None:
+        return _worth(wants.whole)
+    return None if wants.quota is None else number * _worth(wants)
+
+
+def _worth(bandwidth: Bandwidth) -> float:
+    if bandwidth.quota is None or bandwidth.quota == UNLIMITED:
+        return math.inf
+    return bandwidth.quota / (bandwidth.period or cpu_bandwidth.DEFAULT_PERIOD)
+
+
+@check(ROOM, cases=roomy, actual=cpu_bandwidth.room, sources=cpu_bandwidth.SOURCES)
+def test_groups_above_leave_the_guest_its_cpu_time(case: Case, observed: object) -> None:
+    """Of the groups above, not of the guest's own."""
     assert observed == case.expected

@@ -66,7 +66,8 @@ def controlled(host: HostTarget) -> Iterable[Case]:
 
 def _controlled(guest: GuestTarget) -> bool:
     wants = guest.wants
-    return any((wants.partition, wants.cpu.pins, wants.cpu.bandwidth, wants.memory.limits))
+    cpu = (wants.cpu.pins, wants.cpu.bandwidth, wants.cpu.vcpus and wants.cpu.vcpus.cpuset)
+    return any((wants.partition, *cpu, wants.memory.limits, wants.memory.numatune, wants.blkio))
 
 
 @check(OWN_GROUP, cases=controlled, actual=placement.misplaced, sources=placement.SOURCES)

@@ -1,6 +1,7 @@
-"""Snapshots from recorded text: `===== PATH`, then the content; see tests/probes/cgroup/*.txt.
+"""Snapshots from recorded text: `===== PATH`, then the content; see tests/probes/cgroup/*.txt and vcpus/app1.txt.
 
-An edit replaces one answer; None takes it away. A command or `virsh dumpxml NAME` stands in the place of a path.
+An edit replaces one answer; None takes it away. In the place of a path stand, too, a command, `virsh dumpxml NAME`,
+`arguments of QEMU` (one a line), `query-cpus-fast of NAME's QEMU`, and `NAME:PATH` for a file inside a guest.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from pathlib import Path
 
 from virtvet.probes import cgroup, pins, qemu, threads
 from virtvet.snapshot.model import Absent, Answer, Completed, Content, Domain, LibvirtAnswer, Snapshot
-from virtvet.snapshot.sources import File, Libvirt, Source
+from virtvet.snapshot.sources import File, Libvirt, Qmp, Source
 
-RECORDED = Path(__file__).parents[1] / "probes" / "cgroup"
-V1, V2 = "v1_by_hand", "v2_systemd"
+RECORDED = Path(__file__).parents[1] / "probes"
+V1, V2, APP1 = "v1_by_hand", "v2_systemd", "app1"
+"""The last is the lab's guest app1 alone, as a look at it was answered, while its iothread had a worker."""
 WEB1 = "/machine/openstack.partition/qemu-2-web1.libvirt-qemu"
 ANCHOR = "/sys/fs/cgroup/machine.slice/machine-prod.slice/machine-qemu\\x2d1\\x2danchor.scope"
 
@@ -26,7 +28,7 @@ ANCHOR = "/sys/fs/cgroup/machine.slice/machine-prod.slice/machine-qemu\\x2d1\\x2
 @cache
 def recorded(name: str) -> Mapping[str, str]:
     """What was seen, by path."""
-    parts = re.split(r"^===== (.*)\n", (RECORDED / f"{name}.txt").read_text(), flags=re.MULTILINE)
+    parts = re.split(r"^===== (.*)\n", next(RECORDED.glob(f"*/{name}.txt")).read_text(), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
@@ -50,9 +52,26 @@ def look(name: str, edits: Mapping[str, str | None] | None = None) -> Snapshot:
             threads.QEMU: below("/proc/*/comm", "/proc/*/task/*"),
             qemu.PIDS: below(qemu.PIDS.pattern),
             threads.VCPUS: below(threads.VCPUS.pattern),
+            qemu.ARGUMENTS: Completed(0, said.get("arguments of QEMU", "").replace("\n", "\0").encode(), b""),
             Libvirt(): LibvirtAnswer("qemu:///system", name, 9000000, 7002000, "", _domains(said)),
+            **{_asked(what): found for what, found in files.items() if what.endswith("'s QEMU")},
         },
+        guests=_guests(files),
     )
+
+
+def _asked(what: str) -> Qmp:
+    execute, _, guest = what.removesuffix("'s QEMU").partition(" of ")
+    return Qmp(guest, execute)
+
+
+def _guests(files: Mapping[str, Content]) -> dict[str, Snapshot]:
+    inside: dict[str, dict[Source, Answer]] = {}
+    for what, found in files.items():
+        guest, colon, path = what.partition(":")
+        if colon and not guest.startswith("/"):
+            inside.setdefault(guest, {})[File(path)] = found
+    return {guest: Snapshot(guest, datetime(2026, 11, 22, tzinfo=UTC), said) for guest, said in inside.items()}
 
 
 def _domains(said: Mapping[str, str]) -> dict[str, Domain]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from lxml import etree
@@ -81,3 +82,19 @@ def _groups(groups: GuestGroups, who: str, what: str) -> Iterator[Group]:
         yield from (groups.of_role(role, "cpu") for role in groups.roles(who))
     else:
         yield groups.scope("cpu") if what == "shares" else groups.inner("cpu")
+
+
+def room(snapshot: Snapshot, guest: str) -> Reading:
+    """CPU time that the groups above the guest's leave it, in CPUs: 1.5; infinite when none has a quota.
+
+    cgroup v1 refuses a group less than the groups in it were given, but not less than they would like; v2 refuses
+    nothing (Documentation/scheduler/sched-bwc.rst). Raises NotApplicable, CannotLook.
+    """
+    _own, *above = cgroup.of_guest(snapshot, guest).inner("cpu").upwards()
+    if not above:
+        raise NotApplicable("there is no group above the guest's")
+    own = cgroup.cpus_worth(snapshot, above[0])
+    tightest = next(iter(cgroup.tighter_above(snapshot, above[0], cgroup.cpus_worth)), own)
+    return Reading(
+        math.inf if tightest.value == cgroup.UNLIMITED else tightest.value, tightest.source, tightest.excerpt
+    )

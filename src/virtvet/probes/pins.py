@@ -46,13 +46,14 @@ def live_others(snapshot: Snapshot, guest: str, named: Collection[str], _wanted:
 def _configured_others(
     snapshot: Snapshot, domain: etree._Element, named: Collection[str], source: str
 ) -> list[Reading]:
-    return [_configured(snapshot, domain, role, source) for role in _others(roles(domain), named)]
+    return [_configured(snapshot, domain, role, source) for role in others(roles(domain), named)]
 
 
-def _others(all_roles: tuple[str, ...], named: Collection[str]) -> list[str]:
-    if not (others := [role for role in all_roles if role not in named]):
-        raise NotApplicable("the profile names a pin of its own for every thread")
-    return others
+def others(all_roles: tuple[str, ...], named: Collection[str]) -> list[str]:
+    """The roles that are not named. Raises NotApplicable when all are."""
+    if not (left := [role for role in all_roles if role not in named]):
+        raise NotApplicable("every thread is named by itself")
+    return left
 
 
 def roles(domain: etree._Element) -> tuple[str, ...]:
@@ -84,7 +85,7 @@ def _configured(snapshot: Snapshot, domain: etree._Element, role: str, source: s
         pin = vcpu
     if pin is None:
         return Reading(online(snapshot), f"{source} (no pin: every CPU)")
-    return Reading(_cpus(pin.get("cpuset") or "", source), source, _tag(pin))
+    return Reading(cpus_of(pin.get("cpuset") or "", source), source, tag(pin))
 
 
 def own_pin(domain: etree._Element, role: str) -> etree._Element | None:
@@ -94,12 +95,14 @@ def own_pin(domain: etree._Element, role: str) -> etree._Element | None:
     return next((pin for pin in pins if role == kind + pin.get(kind, "")), None)
 
 
-def _tag(element: etree._Element) -> str:
+def tag(element: etree._Element) -> str:
+    """The element as XML writes it: `<vcpupin vcpu='0' cpuset='1-4,^2'/>`."""
     attributes = " ".join(f"{key!s}='{value!s}'" for key, value in element.items())
     return f"<{element.tag!s} {attributes}/>"
 
 
-def _cpus(text: str, source: object) -> Cpus:
+def cpus_of(text: str, source: object) -> Cpus:
+    """`1-4,^2` -> {1, 3, 4}. Raises CannotLook."""
     try:
         return parse_cpuset(text.strip())
     except ValueError as mistake:
@@ -118,7 +121,7 @@ def actual(snapshot: Snapshot, guest: str, role: str, wanted: Cpus) -> list[Read
         return _by_hand(snapshot, guest, lambda one: one == role, wanted)
     groups = cgroup.of_guest(snapshot, guest)
     if role not in groups.roles(""):
-        raise _no_thread(domain_xml.live(snapshot, guest), guest, role)
+        raise no_thread(domain_xml.live(snapshot, guest), guest, role)
     return list(_of_role(groups, role, wanted))
 
 
@@ -127,7 +130,7 @@ def actual_others(snapshot: Snapshot, guest: str, named: Collection[str], wanted
     if guest in snapshot.by_hand:
         return _by_hand(snapshot, guest, lambda one: one not in named, wanted)
     groups = cgroup.of_guest(snapshot, guest)
-    return [reading for role in _others(groups.roles(""), named) for reading in _of_role(groups, role, wanted)]
+    return [reading for role in others(groups.roles(""), named) for reading in _of_role(groups, role, wanted)]
 
 
 def _by_hand(snapshot: Snapshot, guest: str, takes: Callable[[str], bool], wanted: Cpus) -> list[Reading]:
@@ -155,7 +158,7 @@ def offline_kept(seen: Reading, wanted: Cpus, there: Cpus) -> Reading:
     return Reading(seen.value | (wanted - there), seen.source, seen.excerpt)
 
 
-def _no_thread(domain: etree._Element, guest: str, role: str) -> Exception:
+def no_thread(domain: etree._Element, guest: str, role: str) -> Exception:
     """A vCPU may be unplugged, and QEMU's single-threaded TCG has none; an iothread that libvirt lists must run."""
     if role in roles(domain) and role.startswith("iothread"):
         return CannotLook(f"/proc/PID/task/*/comm of {guest}", f"no thread is {role}")
@@ -180,4 +183,4 @@ def elsewhere(snapshot: Snapshot, guest: str, pins: Mapping[str, Cpus], default:
 
 def online(snapshot: Snapshot) -> Cpus:
     """The host's CPUs that are online. /sys/devices/system/cpu/online: `0-1` -> {0, 1}. Raises CannotLook."""
-    return _cpus(snapshot.read(ONLINE).decode("ascii", "replace"), ONLINE)
+    return cpus_of(snapshot.read(ONLINE).decode("ascii", "replace"), ONLINE)

@@ -37,6 +37,7 @@ _MAKERS = (
 )
 """Threads by name and the groups of who else than the main thread makes them, which they share: QEMU's workers and
 io_uring's (util/thread-pool.c); and, since Linux 6.14, the one KVM makes when a first vCPU runs (mmu.c)."""
+_NUMBER = re.compile(r"-?\d{1,20}", re.ASCII)
 _GONE = ("No such process", "No such file or directory")
 
 
@@ -122,12 +123,25 @@ def running_on(snapshot: Snapshot, thread: Thread) -> Reading | None:
     A sleeping thread still shows the CPU it last used, perhaps before it was pinned (proc(5), fields 3 and 39).
     `4712 (CPU 0/KVM) R 1 … 17 1 0 …` -> {1}
     """
-    path = f"/proc/{thread.pid}/task/{thread.tid}/stat"
-    text = task(snapshot, thread.pid, thread.tid, "stat")
-    fields = text.rpartition(")")[2].split()
-    if len(fields) < 37 or not fields[36].isdecimal():
-        raise CannotLook(path, "is not as proc(5) describes it")
-    return Reading(frozenset({int(fields[36])}), f"{path} of {thread}", text.strip()) if fields[0] == "R" else None
+    fields = stat(snapshot, thread)
+    source = f"/proc/{thread.pid}/task/{thread.tid}/stat of {thread}"
+    return Reading(frozenset({int(fields[36])}), source, " ".join(fields)) if fields[0] == "R" else None
+
+
+def stat(snapshot: Snapshot, thread: Thread) -> list[str]:
+    """What stands behind the name in /proc/PID/task/TID/stat, from field 3 on: all numbers but the first.
+
+    `4712 (CPU 0/KVM) R 1 4712 …` -> ["R", "1", "4712", …]. Raises CannotLook.
+    """
+    state, *numbers = task(snapshot, thread.pid, thread.tid, "stat").rpartition(")")[2].split() or [""]
+    if len(numbers) < 38 or not all(_NUMBER.fullmatch(one) for one in numbers):
+        raise CannotLook(f"/proc/{thread.pid}/task/{thread.tid}/stat", "is not as proc(5) describes it")
+    return [state, *numbers]
+
+
+def is_worker(thread: Thread) -> bool:
+    """Whether it is one of those that others than the main thread make, too, when they need it."""
+    return any(name.fullmatch(thread.comm) for name, _group in _MAKERS)
 
 
 def _tids(snapshot: Snapshot, process: int) -> Iterator[int]:

@@ -211,6 +211,13 @@ BANDWIDTH = (
         512,
         {"CPU-BW-1 web1/guest/shares": "live actual"},
     ),
+    Fault(
+        "the group above a guest without a quota has one",
+        "hv1",
+        f"echo 160000 >{ROOT}/cpu/machine/cpu.cfs_quota_us",
+        f"echo -1 >{ROOT}/cpu/machine/cpu.cfs_quota_us",
+        {"CPU-BW-6 app1": "actual"},
+    ),
     *_both("the emulator's quota", f"{SET} emulator_quota={{}}", 80000, 40000, "CPU-BW-3 web1/emulator/quota"),
     *_both("an iothread's quota", f"{SET} iothread_quota={{}}", 60000, 50000, "CPU-BW-4 web1/iothread/quota"),
     *_both("the whole guest's quota", f"{SET} global_quota={{}}", 150000, 160000, "CPU-BW-5 web1/guest/quota"),
@@ -333,6 +340,20 @@ PLACES = (
         f"{FIND} cat {ROOT}/cpu/{PARTITION}/other/tasks >{ROOT}/cpu/$web1/iothread1/tasks; "
         f"rmdir {ROOT}/cpu/{PARTITION}/other",
         {"PLACE-2 web1": "actual"},
+    ),
+    Fault(
+        "a vCPU thread is in the guest's own group, as when its CPU went off and on",
+        "hv1",
+        f"{FIND} echo $(vcpu 1) >{ROOT}/cpuset/$web1/tasks",
+        f"{FIND} echo $(vcpu 1) >{ROOT}/cpuset/$web1/vcpu1/tasks",
+        {"PLACE-2 web1": "actual"},
+    ),
+    Fault(
+        "QEMU is in the group above its own, whose blkio weight it has no more",
+        "hv1",
+        f"cat /run/libvirt/qemu/app1.pid >{ROOT}/blkio/machine/cgroup.procs",
+        f"cat /run/libvirt/qemu/app1.pid >$(ls -d {ROOT}/blkio/machine/*-app1.libvirt-qemu)/cgroup.procs",
+        {"PLACE-2 app1": "actual"},
     ),
     Fault(
         "the file names another partition",

@@ -17,8 +17,10 @@ from tests.lab.faults import (
     memory,
     neighbours,
     reach,
+    schedulers,
     shares,
     tls,
+    vcpus,
 )
 from virtvet import catalogue
 from virtvet.check import Check
@@ -28,6 +30,8 @@ FAULTS = (
     *cgroups.FAULTS,
     *backing.FAULTS,
     *cpu_model.FAULTS,
+    *vcpus.FAULTS,
+    *schedulers.FAULTS,
     *disks.FAULTS,
     *memory.FAULTS,
     *shares.FAULTS,
