@@ -106,6 +106,12 @@ def asked(host: HostTarget) -> Iterable[Source]:
             yield vcpus.asked(guest.name)
 
 
+def inside(guest: GuestTarget) -> Iterable[HostSource]:
+    """Only of guests whose vCPUs are counted."""
+    wants = guest.wants.cpu.vcpus
+    return vcpus.GUEST_SOURCES if wants and (wants.maximum or wants.current) else ()
+
+
 @check(
     MAXIMUM,
     cases=_cases("maximum", lambda most: PerLayer(config=most, live=most, actual=most, guest=AtLeast(most, "CPUs"))),
@@ -114,7 +120,7 @@ def asked(host: HostTarget) -> Iterable[Source]:
     actual=vcpus.actual_maximum,
     guest=vcpus.possible,
     sources=vcpus.SOURCES,
-    guest_sources=vcpus.GUEST_SOURCES,
+    guest_sources=inside,
 )
 def test_guest_may_have_its_vcpus(case: Case, observed: object) -> None:
     """In the guest: CPUs its kernel has room for."""
@@ -129,7 +135,7 @@ def test_guest_may_have_its_vcpus(case: Case, observed: object) -> None:
     actual=vcpus.actual_current,
     guest=vcpus.online,
     sources=asked,
-    guest_sources=vcpus.GUEST_SOURCES,
+    guest_sources=inside,
     remedy=ONLINE,
 )
 def test_guest_has_its_vcpus(case: Case, observed: object) -> None:

@@ -52,9 +52,9 @@ def look(name: str, edits: Mapping[str, str | None] | None = None) -> Snapshot:
             threads.QEMU: below("/proc/*/comm", "/proc/*/task/*"),
             qemu.PIDS: below(qemu.PIDS.pattern),
             threads.VCPUS: below(threads.VCPUS.pattern),
-            qemu.ARGUMENTS: Completed(0, said.get("arguments of QEMU", "").replace("\n", "\0").encode(), b""),
             Libvirt(): LibvirtAnswer("qemu:///system", name, 9000000, 7002000, "", _domains(said)),
             **{_asked(what): found for what, found in files.items() if what.endswith("'s QEMU")},
+            **_arguments(said.get("arguments of QEMU")),
         },
         guests=_guests(files),
     )
@@ -63,6 +63,10 @@ def look(name: str, edits: Mapping[str, str | None] | None = None) -> Snapshot:
 def _asked(what: str) -> Qmp:
     execute, _, guest = what.removesuffix("'s QEMU").partition(" of ")
     return Qmp(guest, execute)
+
+
+def _arguments(lines: str | None) -> dict[Source, Answer]:
+    return {} if lines is None else {qemu.ARGUMENTS: Completed(0, lines.replace("\n", "\0").encode(), b"")}
 
 
 def _guests(files: Mapping[str, Content]) -> dict[str, Snapshot]:
