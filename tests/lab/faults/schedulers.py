@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.lab.faults import Fault
-from tests.lab.faults.vcpus import AS_IT_WAS, edited
+from tests.lab.faults.definitions import STORED_BACK, stored
 
 FIND = (
     "pid=$(cat /run/libvirt/qemu/app1.pid); named() { for t in /proc/$pid/task/*; do "
@@ -39,12 +39,12 @@ FAULTS = (
     Fault(
         "the file has other schedulers",
         "hv1",
-        edited(
-            "app1",
-            's,vcpusched vcpus=.0.,vcpusched vcpus="2",; s,<emulatorsched.*,<emulatorsched scheduler="idle"/>,',
-            's,.*<iothreadsched.*,<iothreadsched iothreads="1" scheduler="rr" priority="5"/>,',
+        stored(
+            "s,vcpusched vcpus='0',vcpusched vcpus='2',",
+            "s,<emulatorsched.*,<emulatorsched scheduler='idle'/>,",
+            "s,<iothreadsched.*,<iothreadsched iothreads='1' scheduler='rr' priority='5'/>,",
         ),
-        AS_IT_WAS,
+        STORED_BACK,
         {
             "CPU-SCHED-1 app1/vcpu0": "config",
             "CPU-SCHED-2 app1/emulator": "config",

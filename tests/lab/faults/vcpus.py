@@ -3,42 +3,31 @@
 from __future__ import annotations
 
 from tests.lab.faults import Fault
+from tests.lab.faults.definitions import (
+    BACK,
+    GONE,
+    SETTLED,
+    STARTED_BACK,
+    STORED_BACK,
+    answers,
+    start,
+    started,
+    stored,
+)
 
 ROOT = "/sys/fs/cgroup"
-ADDRESS = {"app1": "10.78.1.14", "plain1": "10.78.1.13"}
-
-
-def edited(guest: str, *edits: str) -> str:
-    """Shell: the guest's stored definition changed by these commands of sed(1)."""
-    script = " ".join(f"-e '{one}'" for one in edits)
-    dump = f"virsh dumpxml --inactive {guest} >/run/was.xml; sed {script} /run/was.xml >/run/new.xml"
-    return f"{dump}; virsh define /run/new.xml"
-
-
-AS_IT_WAS = "virsh define /run/was.xml; rm -f /run/was.xml /run/new.xml"
-
-
-def restarted(guest: str) -> str:
-    """Shell: the guest started anew by its stored definition, until it answers."""
-    answers = f"until bash -c '</dev/tcp/{ADDRESS[guest]}/22' 2>/dev/null; do sleep 0.2; done"
-    return f"virsh destroy {guest}; virsh start {guest}; {answers}"
-
-
-def running_by_another(guest: str, *edits: str) -> str:
-    """Shell: the guest runs by a changed definition, while the stored one is right."""
-    return f"{edited(guest, *edits)}; {restarted(guest)}; {AS_IT_WAS}"
-
+FEWER = (
+    "s,current='3',current='2',",
+    "s,cpuset='0-1',cpuset='0',",
+    "s,<vcpu id='2'.*,<vcpu id='2' enabled='no' hotpluggable='yes'/>,",
+)
 
 FAULTS = (
     Fault(
         "the file has fewer vCPUs, on one CPU",
         "hv1",
-        edited(
-            "app1",
-            's,current=.3.,current="2",; s,cpuset=.0-1.,cpuset="0",',
-            's,<vcpu id=.2.*,<vcpu id="2" enabled="no" hotpluggable="yes"/>,',
-        ),
-        AS_IT_WAS,
+        stored(*FEWER),
+        STORED_BACK,
         {
             "CPU-VCPU-2 app1/current": "config",
             "CPU-VCPU-4 app1/cpuset": "config",
@@ -49,8 +38,8 @@ FAULTS = (
     Fault(
         "virsh setvcpus, there and back, makes a vCPU in the file one that cannot be unplugged",
         "hv1",
-        "virsh dumpxml --inactive app1 >/run/was.xml; virsh setvcpus app1 2 --config; virsh setvcpus app1 3 --config",
-        AS_IT_WAS,
+        f"{stored()}; virsh setvcpus app1 2 --config; virsh setvcpus app1 3 --config",
+        STORED_BACK,
         {
             "CPU-VCPU-5 app1/vcpu0/order": "config",
             "CPU-VCPU-5 app1/vcpu2/hotpluggable": "config",
@@ -67,8 +56,8 @@ FAULTS = (
     Fault(
         "the file leaves the placement to numad",
         "hv1",
-        edited("plain1", 's,placement=.static.,placement="auto",'),
-        AS_IT_WAS,
+        stored("s,placement='static',placement='auto',", guest="plain1"),
+        STORED_BACK,
         {"CPU-VCPU-3 plain1/placement": "config"},
     ),
     Fault(
@@ -102,15 +91,15 @@ FAULTS = (
     Fault(
         "the guest runs with more vCPUs than its file has",
         "hv1",
-        running_by_another("plain1", "s,>1</vcpu>,>2</vcpu>,"),
-        restarted("plain1"),
+        started("s,>1</vcpu>,>2</vcpu>,", guest="plain1"),
+        f"{BACK}; {start('plain1')}; {answers('plain1')}; {GONE}",
         {"CPU-VCPU-1 plain1/maximum": "live actual", "CPU-VCPU-2 plain1/current": "live actual guest"},
     ),
     Fault(
         "a vCPU that is plugged in inherits the emulator's scheduler",
         "hv1",
         "virsh setvcpus app1 4 --live; sleep 1",
-        restarted("app1"),
+        f"{start('app1')}; {answers('app1')}; {SETTLED}",
         {
             "CPU-VCPU-2 app1/current": "live actual guest",
             "CPU-VCPU-5 app1/vcpu3/enabled": "live actual",
@@ -120,16 +109,17 @@ FAULTS = (
     Fault(
         "the guest runs with other vCPUs and schedulers than its file has",
         "hv1",
-        running_by_another(
-            "app1",
-            's,current=.3.,current="2",; s,cpuset=.0-1.,cpuset="0",',
-            's,<vcpu id=.1. .*,<vcpu id="1" enabled="yes" hotpluggable="yes" order="2"/>,',
-            's,<vcpu id=.2. .*,<vcpu id="2" enabled="no" hotpluggable="yes"/>,',
+        started(
+            *FEWER,
+            "s,<vcpu id='1'.*,<vcpu id='1' enabled='yes' hotpluggable='yes' order='2'/>,",
             "s,<cmdline>,&possible_cpus=2 ,",
-            "/vcpusched vcpus=.0./d; /emulatorsched/d; s,<iothreads>1<,<iothreads>2<,",
-            's,.*<iothreadsched.*,<iothreadsched iothreads="1-2" scheduler="batch"/>,',
-        ),
-        restarted("app1"),
+            "/vcpusched vcpus='0'/d",
+            "/emulatorsched/d",
+            "s,<iothreads>1<,<iothreads>2<,",
+            "s,<iothreadsched.*,<iothreadsched iothreads='1-2' scheduler='batch'/>,",
+        )
+        + f"; {SETTLED}",
+        STARTED_BACK,
         {
             "CPU-VCPU-1 app1/maximum": "guest",
             "CPU-VCPU-2 app1/current": "live actual guest",
