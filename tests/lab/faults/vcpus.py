@@ -38,7 +38,7 @@ FAULTS = (
     Fault(
         "virsh setvcpus, there and back, makes a vCPU in the file one that cannot be unplugged",
         "hv1",
-        f"{stored()}; virsh setvcpus app1 2 --config; virsh setvcpus app1 3 --config",
+        f"{stored('')}; virsh setvcpus app1 2 --config; virsh setvcpus app1 3 --config",
         STORED_BACK,
         {
             "CPU-VCPU-5 app1/vcpu0/order": "config",
