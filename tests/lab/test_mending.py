@@ -57,7 +57,7 @@ SCHEDULED = (
     "for t in /proc/$(cat /run/libvirt/qemu/app1.pid)/task/*; do "
     "grep -Eh '^(CPU|IO iothread|qemu)' $t/comm && sed 's/.*) //' $t/stat | cut -d' ' -f38,39; done"
 )
-OF_APP1 = "if /proc/PID/task/N/cgroup says '/machine/qemu-N-app1.libvirt-qemu'"
+OF_APP1 = "if /proc/PID/task/N/cmdline says 'guest=app1,'"
 STILL = "if /proc/PID/cmdline says 'app1'"
 TAP = "ip -o link show dev app1lan | cut -d' ' -f2-"
 
@@ -374,7 +374,7 @@ def mendings(ended: Ended) -> dict[str, dict[str, Any]]:
 
 def steady(line: str) -> str:
     """Without what each start of a guest numbers anew."""
-    return re.sub(r"(task/|-p 0 |/qemu-)\d+", r"\1N", re.sub(r"/proc/\d+/", "/proc/PID/", line))
+    return re.sub(r"(task/|-p 0 )\d+", r"\1N", re.sub(r"/proc/\d+/", "/proc/PID/", line))
 
 
 def journals(ended: Ended) -> list[Path]:

@@ -164,7 +164,7 @@ def plan(case: Case, edits: dict[str, str | None]) -> list[str]:
     return [*(str(step.do) for step in change.steps), "--", *map(str, change.undo)]
 
 
-GIVEN = "   # if /proc/107/task/{}/cgroup says '/machine/qemu-3-app1.libvirt-qemu'"
+GIVEN = "   # if /proc/107/task/{}/cmdline says 'guest=app1,'"
 
 
 def test_a_thread_gets_its_scheduler_back() -> None:

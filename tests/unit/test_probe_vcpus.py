@@ -256,6 +256,7 @@ ETC, LIB = "/etc/udev/rules.d/40-cpu.rules", "/usr/lib/udev/rules.d/40-cpu.rules
         (guest({LIB: f"# {ONLINES}"}), "by hand"),
         (guest({LIB: ONLINES.replace('{online}="1"', '{online}="0"')}), "by hand"),
         (guest({LIB: f'ENV{{x}}=="y", {ONLINES}'}), "by hand"),
+        (guest({LIB: f'KERNEL==e"cpu9", {ONLINES}'}), "by hand"),
         (guest({LIB: f'GOTO="nowhere"\n{ONLINES}'}), "by hand"),
         (guest({LIB: ONLINES}, names=(ETC,)), "by hand"),
         (guest({LIB: ONLINES}, names=("/etc/udev/rules.d/41-other.rules",)), "automatic"),

@@ -65,8 +65,10 @@ class Rule:
         return next((value for one, operator, value in self.tokens if one == key and operator in ("=", ":=")), None)
 
     def holds(self, facts: Mapping[str, str]) -> bool | None:
-        """Whether its conditions hold; None where that cannot be told."""
+        """Whether its conditions hold; None where that cannot be told, as where something else is written, too."""
         verdicts = [_holds(*one, facts) for one in self.tokens if one[1] in ("==", "!=")]
+        if _TOKEN.sub("", self.line).strip(" \t,"):
+            verdicts.append(None)
         return False if False in verdicts else None if None in verdicts else True
 
 

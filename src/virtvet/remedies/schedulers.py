@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from virtvet.check import Case
-from virtvet.probes import cgroup, domain_xml, schedulers
+from virtvet.probes import domain_xml, schedulers
 from virtvet.probes.threads import Thread
 from virtvet.remedies.change import CannotMend, Change, Remedy, Step
 from virtvet.remedies.modes import Risk
@@ -38,15 +38,14 @@ def _concerned(snapshot: Snapshot, guest: str, who: str | tuple[str, ...]) -> It
 
 
 def _steps(snapshot: Snapshot, guest: str, found: Iterable[Thread], wanted: str) -> Iterator[Step]:
-    group = cgroup.of_guest(snapshot, guest).path
     for thread in found:
         seen = schedulers.scheduler(snapshot, thread).value
         if seen != wanted:
-            yield Step(_chrt(snapshot, thread, wanted, group), (_chrt(snapshot, thread, seen, group),))
+            yield Step(_chrt(snapshot, guest, thread, wanted), (_chrt(snapshot, guest, thread, seen),))
 
 
-def _chrt(snapshot: Snapshot, thread: Thread, scheduler: str, group: str) -> Run:
+def _chrt(snapshot: Snapshot, guest: str, thread: Thread, scheduler: str) -> Run:
     """Only while the thread is still one of this guest: ids are used again. `fifo 1` -> chrt --fifo -p 1 TID"""
     policy, _, priority = scheduler.partition(" ")
-    still = Given(f"/proc/{thread.pid}/task/{thread.tid}/cgroup", group)
+    still = Given(f"/proc/{thread.pid}/task/{thread.tid}/cmdline", f"guest={guest},")
     return Run(snapshot.machine, ("chrt", f"--{policy}", "-p", priority or "0", str(thread.tid)), given=still)

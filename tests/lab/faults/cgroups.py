@@ -349,13 +349,6 @@ PLACES = (
         {"PLACE-2 web1": "actual"},
     ),
     Fault(
-        "QEMU is in the group above its own, whose blkio weight it has no more",
-        "hv1",
-        f"cat /run/libvirt/qemu/app1.pid >{ROOT}/blkio/machine/cgroup.procs",
-        f"cat /run/libvirt/qemu/app1.pid >$(ls -d {ROOT}/blkio/machine/*-app1.libvirt-qemu)/cgroup.procs",
-        {"PLACE-2 app1": "actual"},
-    ),
-    Fault(
         "the file names another partition",
         "hv1",
         _stored("s,/machine/openstack.partition,/machine,"),

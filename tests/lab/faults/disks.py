@@ -129,7 +129,7 @@ SHARES = (
         "hv1",
         "cat /run/libvirt/qemu/app1.pid >/sys/fs/cgroup/blkio/machine/cgroup.procs",
         f"cat /run/libvirt/qemu/app1.pid >{GROUP}/cgroup.procs",
-        {WEIGHT: "actual", REQUESTS: "actual", BYTES: "actual"},
+        {WEIGHT: "actual", REQUESTS: "actual", BYTES: "actual", "PLACE-2 app1": "actual"},
     ),
 )
 

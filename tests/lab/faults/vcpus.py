@@ -127,6 +127,7 @@ FAULTS = (
             "CPU-VCPU-5 app1/vcpu1/hotpluggable": "live actual",
             "CPU-VCPU-5 app1/vcpu2/enabled": "live actual",
             "CPU-VCPU-5 app1/vcpu2/order": "live",
+            "CPU-TOPO-1 app1/cores": "guest",  # its kernel expects no more CPUs to come
             "CPU-SCHED-1 app1/vcpu0": "live actual",
             "CPU-SCHED-2 app1/emulator": "live actual",
             "CPU-SCHED-3 app1/iothread1": "live actual",
