@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from tests.lab.faults import Fault
 from tests.lab.faults.definitions import (
-    BACK,
-    GONE,
     SETTLED,
     STARTED_BACK,
     STORED_BACK,
     answers,
     start,
     started,
+    started_back,
     stored,
 )
 
@@ -92,7 +91,7 @@ FAULTS = (
         "the guest runs with more vCPUs than its file has",
         "hv1",
         started("s,>1</vcpu>,>2</vcpu>,", guest="plain1"),
-        f"{BACK}; {start('plain1')}; {answers('plain1')}; {GONE}",
+        started_back("plain1"),
         {"CPU-VCPU-1 plain1/maximum": "live actual", "CPU-VCPU-2 plain1/current": "live actual guest"},
     ),
     Fault(
