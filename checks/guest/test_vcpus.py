@@ -74,8 +74,8 @@ AUTOMATIC = _control(
     Severity.MEDIUM,
     "virsh setvcpus succeeds when QEMU has the vCPU; on x86 and arm64 the guest's kernel leaves it offline until a "
     "rule of its device manager, or somebody, writes 1 to its file. Many rules are for other hypervisors only.",
-    'in the guest: echo \'SUBSYSTEM=="cpu", ACTION=="add", TEST=="online", ATTR{{online}}!="1", ATTR{{online}}="1"\' '
-    "> /etc/udev/rules.d/40-cpu.rules",
+    "grep -s online /etc/udev/rules.d/* /lib/udev/rules.d/* /etc/mdev.conf   # in the guest; there must be a rule for "
+    "SUBSYSTEM cpu and ACTION add that sets the attribute online to 1",
     HOTPLUG,
     UDEV,
 )

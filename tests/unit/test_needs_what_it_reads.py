@@ -20,6 +20,7 @@ MAY_BE_ABSENT = {
     "/proc/net/tcp6": "no IPv6",
     "/proc/sys/user/max_": "no limit",
     "stat /run/systemd/system": "another init",
+    "stat /run/udev/control": "another device manager",
 }
 
 
