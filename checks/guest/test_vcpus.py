@@ -43,7 +43,7 @@ CURRENT = _control(
     Severity.HIGH,
     "Four numbers that differ: what the file says, what libvirt believes, what QEMU has, what the guest's kernel has "
     "brought online. A vCPU that is plugged in but offline is paid for and does nothing.",
-    "virsh -c qemu:///system setvcpus {guest} {expected} --live --config; in the guest: "
+    "virsh -c qemu:///system setvcpus {guest} {expected} --live --config   # in the guest: "
     "echo 1 > /sys/devices/system/cpu/cpuN/online",
     HOTPLUG,
 )
