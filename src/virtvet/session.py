@@ -129,13 +129,19 @@ class Session:
             asked = {guest.name: self._inside(guest, chosen) for guest in guests}
             return {name: wanted for name, wanted in asked.items() if wanted}
 
-        def monitors(domains: Collection[str]) -> frozenset[Qmp]:
+        def named(domains: Collection[str]) -> set[Source]:
             seen = target.seen(domains)
-            asked = {source for check in chosen for source in check.sources(seen) if isinstance(source, Qmp)}
+            return {source for check in chosen for source in check.sources(seen)}
+
+        def monitors(domains: Collection[str]) -> frozenset[Qmp]:
+            asked = {source for source in named(domains) if isinstance(source, Qmp)}
             return frozenset(one for one in asked if one.guest in domains and self.selection.takes_guest(one.guest))
 
+        def late(domains: Collection[str]) -> frozenset[HostSource]:
+            return frozenset(one for one in named(domains) - sources if isinstance(one, HostSource))
+
         patterns = {source for source in sources if isinstance(source, Qmp)}
-        return HostPlan(target.access, frozenset(sources - patterns), inside, monitors, qemu.started_by_hand)
+        return HostPlan(target.access, frozenset(sources - patterns), inside, monitors, late, qemu.started_by_hand)
 
     def cases(self, check: Check, host: str) -> Iterable[Case]:
         """The check's cases on this host that the selection takes."""

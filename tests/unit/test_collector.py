@@ -16,7 +16,7 @@ from virtvet.errors import CannotLook
 from virtvet.snapshot import collector
 from virtvet.snapshot.model import Absent, Answer, Completed, Content, Status, TooLarge, Unreadable
 from virtvet.snapshot.script import MAX_BULK, fixed_directory, shell_pattern
-from virtvet.snapshot.sources import MAX_FILE, Command, File, Glob, HostSource, Processes, Stat, Tree
+from virtvet.snapshot.sources import MAX_FILE, MAX_OUTPUT, Command, File, Glob, HostSource, Processes, Stat, Tree
 
 BOUNDARY = "0123456789abcdef0123456789abcdef"
 BUSYBOX = shutil.which("busybox")
@@ -264,7 +264,7 @@ def test_commands(ask) -> None:
         Command(("sh", "-c", "yes | head -c 3000000 >&2")),
     ) == [
         *(Completed(3, b"o\0", b"e"), Completed(0, b"$(id) `id` 'quoted' *", b""), Absent(), Completed(0, b"", b"")),
-        *(TooLarge(MAX_FILE), TooLarge(MAX_FILE)),
+        *(TooLarge(MAX_OUTPUT), Completed(0, b"", b"y\n" * 1_500_000)),
     ]
 
 

@@ -16,11 +16,16 @@ from virtvet.errors import Unreachable
 from virtvet.inventory import GuestAccess, GuestSsh, HostAccess
 from virtvet.inventory import Libvirt as LibvirtAccess
 from virtvet.inventory import Ssh as SshAccess
+from virtvet.snapshot import look as looking
+from virtvet.snapshot.connections import HostLinks
 from virtvet.snapshot.look import Connections, HostPlan, look
-from virtvet.snapshot.model import Completed, Content, Failed, LibvirtAnswer, Snapshot
-from virtvet.snapshot.sources import Command, File, Handshake, HostSource, Libvirt, Source, Stat, TlsLibvirt
+from virtvet.snapshot.model import Completed, Content, Domain, Failed, LibvirtAnswer, Snapshot
+from virtvet.snapshot.side_by_side import Deadline
+from virtvet.snapshot.sources import Command, File, Handshake, HostSource, Libvirt, Qmp, Source, Stat, TlsLibvirt
+from virtvet.snapshot.transport import Local
 
 UPTIME = File("/proc/uptime")
+NOBODY = HostAccess("hv1", None, LibvirtAccess(), ("hv1",), None, {})
 MANY = frozenset(
     {File(f"/proc/sys/kernel/none{i}") for i in range(300)}
     | {Stat(f"/proc/{i}") for i in range(300)}
@@ -79,6 +84,38 @@ def test_round_trips_do_not_grow_with_the_sources(access: HostAccess) -> None:
         return counts.connections, counts.channels, counts.libvirt_calls
 
     assert cost(*MANY, inside=MANY) == cost(UPTIME, inside=frozenset({UPTIME})) == (2, 2, 9)
+
+
+@needs_sshd
+def test_what_needs_the_guests_names_is_asked_once_they_are_known(access: HostAccess) -> None:
+    asked = replace(plan(access, UPTIME, Libvirt()), named_sources=lambda names: frozenset(map(greeting, names)))
+    snapshot = one(asked)
+    assert snapshot.read(greeting("test")).stdout == b"test\n"
+    assert snapshot.read(UPTIME)
+
+
+def greeting(name: str) -> Command:
+    return Command(("echo", name))
+
+
+def test_a_monitor_that_hangs_keeps_nobody_elses_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight questions to a QEMU that hangs, one to a QEMU that does not."""
+    ended = threading.Event()
+
+    def monitor(_links: object, domain: Domain, _source: Qmp, _deadline: Deadline) -> Content:
+        assert domain.name == "well" or ended.wait(10)
+        return Content(b"{}")
+
+    monkeypatch.setattr(looking, "_monitor", monitor)
+    hung = frozenset(Qmp("hung", f"query-{i}") for i in range(8))
+    well = Qmp("well", "query-balloon")
+    asked = HostPlan(NOBODY, frozenset(), lambda _names: {}, lambda _names: hung | {well})
+    domains = {name: Domain(name, "", "running", True, "<domain/>", None) for name in ("hung", "well")}
+    answers = looking._monitors(asked, HostLinks(NOBODY, Local("hv1")), domains, Deadline(10))
+    assert answers[well].result(timeout=5) == Content(b"{}")
+    assert not any(answers[one].done() for one in hung)
+    ended.set()
+    assert {answers[one].result(timeout=5) for one in hung} == {Content(b"{}")}
 
 
 @needs_sshd

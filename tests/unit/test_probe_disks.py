@@ -241,6 +241,60 @@ def test_cache_modes(cache: dict[str, bool], mode: str) -> None:
     assert disks.actual(look({QUERY: json.dumps([entry])}), "app1", "vda", "driver.cache").value == mode
 
 
+@pytest.mark.parametrize(
+    ("driver", "kind"), [("file", "raw"), ("host_device", "raw"), ("rbd", "raw"), ("qcow2", "qcow2")]
+)
+def test_libvirt_10_puts_no_raw_format_above_where_an_image_is(driver: str, kind: str) -> None:
+    entry = {"qdev": "/machine/peripheral/virtio-disk0/virtio-backend", "inserted": {"drv": driver}}
+    assert disks.actual(look({QUERY: json.dumps([entry])}), "app1", "vda", "driver.type").value == kind
+
+
+def test_a_filter_does_not_tell_the_format() -> None:
+    entry = {"qdev": "/machine/peripheral/virtio-disk0/virtio-backend", "inserted": {"drv": "copy-on-read"}}
+    with pytest.raises(NotApplicable, match="above the image's format"):
+        disks.actual(look({QUERY: json.dumps([entry])}), "app1", "vda", "driver.type")
+
+
+def test_a_usb_disk_has_a_scsi_disk_within() -> None:
+    edits = changed(LIVE, '<alias name="virtio-disk0"/>', '<alias name="usb-disk0"/>')
+    entry = {"qdev": "/machine/peripheral/usb-disk0/usb-disk0.0/legacy[0]", "inserted": {"drv": "raw"}}
+    assert disks.actual(look({**edits, QUERY: json.dumps([entry])}), "app1", "vda", "driver.type").value == "raw"
+
+
+LIBVIRT_10 = """-name
+guest=app1
+-blockdev
+{"driver":"host_device","filename":"/dev/vg/web1","node-name":"libvirt-1-storage","discard":"unmap","cache":{"direct":true},"aio":"native"}
+-device
+{"driver":"virtio-blk-pci","drive":"libvirt-1-storage","id":"virtio-disk0","write-cache":"on"}
+-blockdev
+{"driver":"file","filename":"/b.qcow2","node-name":"libvirt-2-storage"}
+-blockdev
+{"node-name":"libvirt-2-format","driver":"qcow2","file":"libvirt-2-storage","discard":"unmap"}
+-blockdev
+{"driver":"copy-on-read","node-name":"libvirt-CoR-vdb","file":"libvirt-2-format"}
+-device
+{"driver":"virtio-blk-pci","drive":"libvirt-CoR-vdb","id":"virtio-disk1"}"""
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "value"),
+    [
+        ("virtio-disk0", "driver.type", "raw"),
+        ("virtio-disk0", "driver.cache", "none"),
+        ("virtio-disk0", "driver.io", "native"),
+        ("virtio-disk0", "driver.discard", "unmap"),
+        ("virtio-disk0", "source.type", "block"),
+        ("virtio-disk0", "source.path", "/dev/vg/web1"),
+        ("virtio-disk1", "driver.type", "qcow2"),
+        ("virtio-disk1", "driver.discard", "unmap"),
+        ("virtio-disk1", "source.path", "/b.qcow2"),
+    ],
+)
+def test_arguments_without_a_format_and_with_a_filter(name: str, what: str, value: object) -> None:
+    assert disks.actual(look({ARGUMENTS: LIBVIRT_10}, by_hand=True), "app1", name, what).value == value
+
+
 OLD = """-name
 guest=app1
 -drive

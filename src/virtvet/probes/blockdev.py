@@ -23,6 +23,14 @@ from virtvet.snapshot.sources import Qmp
 Options = Mapping[str, Any]
 PERIPHERAL = "/machine/peripheral"
 """Where QEMU keeps the devices that have an id."""
+PROTOCOLS = frozenset(
+    "file host_device host_cdrom rbd nbd iscsi gluster nvme nfs ssh http https ftp ftps nvme-io_uring "
+    "virtio-blk-vhost-user virtio-blk-vhost-vdpa".split()
+)
+"""Drivers of where an image is. libvirt >= 10.0 puts no format `raw` above them where it need not
+(qemuBlockStorageSourceNeedsFormatLayer, src/qemu/qemu_block.c): then one of them is all there is."""
+FILTERS = ("copy-on-read", "throttle")
+"""Drivers that stand above the format."""
 
 
 def asked(guest: str) -> tuple[Qmp, ...]:
@@ -72,11 +80,17 @@ def entry(snapshot: Snapshot, guest: str, name: str) -> Options:
 
     `{"qdev": "/machine/peripheral/virtio-disk0/virtio-backend", "inserted": {…}}`; others are named by their id alone.
     """
-    paths = {name, f"{PERIPHERAL}/{name}", f"{PERIPHERAL}/{name}/virtio-backend"}
+    paths = paths_of(name)
     for one in qmp.rows(snapshot, guest, "query-block"):
         if one.get("qdev") in paths:
             return one
     raise CannotLook(qmp.asked(guest, "query-block"), f"names no device {name}")
+
+
+def paths_of(name: str) -> tuple[str, ...]:
+    """What QEMU may call the device itself: usb-storage has a SCSI disk within (hw/usb/dev-storage-classic.c)."""
+    path = f"{PERIPHERAL}/{name}"
+    return name, f"{path}/virtio-backend", path, f"{path}/{name}.0/legacy[0]"
 
 
 def medium(found: Options) -> Options:
@@ -93,6 +107,13 @@ def _mode(cache: Options, writeback: bool) -> str:
     if cache.get("direct"):
         return "none" if writeback else "directsync"
     return "writeback" if writeback else "writethrough"
+
+
+def _format(driver: object) -> object:
+    """The image's format by the driver on top: host_device -> "raw". Raises NotApplicable for a filter."""
+    if driver in FILTERS:
+        raise NotApplicable(f"{driver} stands above the image's format")
+    return "raw" if driver in PROTOCOLS else driver
 
 
 def _cache_now(found: Options) -> str:
@@ -167,7 +188,7 @@ _MONITOR: Mapping[str, Callable[[Options], Any]] = {
     "source.protocol": lambda found: _located(found).get("protocol"),
     "source.name": lambda found: _located(found).get("name"),
     "source.hosts": lambda found: _located(found).get("hosts", frozenset()),
-    "driver.type": lambda found: medium(found).get("drv"),
+    "driver.type": lambda found: _format(medium(found).get("drv")),
     "driver.cache": _cache_now,
 }
 
@@ -209,7 +230,14 @@ def started_with(snapshot: Snapshot, guest: str, name: str) -> Drive:
     nodes = {one.get("node-name") or one.get("id"): one for one in parts if _is_node(one)}
     if drive not in nodes:
         raise CannotLook(process.source, f"names no drive {drive}")
-    return Drive(part, nodes[drive], _storage(nodes, nodes[drive], process.source), process.source)
+    storage = _storage(nodes, nodes[drive], process.source)
+    return Drive(part, _unfiltered(nodes, nodes[drive]), storage, process.source)
+
+
+def _unfiltered(nodes: Mapping[Any, Options], top: Options) -> Options:
+    """The node below those of FILTERS: `{"driver":"copy-on-read","file":"libvirt-1-format",…}`. All are known ones,
+    and `_storage` found an end to them."""
+    return _unfiltered(nodes, nodes[top["file"]]) if top.get("driver") in FILTERS else top
 
 
 def _is_node(part: Options) -> bool:
@@ -296,7 +324,7 @@ _ARGUMENTS: Mapping[str, Callable[[Drive], Any]] = {
     "source.protocol": lambda drive: location(dict(_flat(drive.storage))).get("protocol"),
     "source.name": lambda drive: location(dict(_flat(drive.storage))).get("name"),
     "source.hosts": lambda drive: location(dict(_flat(drive.storage))).get("hosts", frozenset()),
-    "driver.type": lambda drive: drive.medium.get("format", drive.medium.get("driver")),
+    "driver.type": lambda drive: drive.medium.get("format") or _format(drive.medium.get("driver")),
     "driver.cache": _cache_at_start,
     "driver.io": _aio,
     "driver.discard": _discard,

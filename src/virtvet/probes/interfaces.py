@@ -50,6 +50,8 @@ DRIVERS = Glob("/sys/class/net/*/device/uevent")
 """`DRIVER=virtio_net`."""
 CARRIERS = Glob("/sys/class/net/*/carrier")
 
+WITHOUT_TAP = ("hostdev", "user", "vhostuser", "vdpa", "null", "vds", "udp", "server", "client", "mcast")
+"""Types of `<interface>` without an end on the host; one of a network may be hostdev while the guest runs."""
 UP = 0x1
 PORT_STATES = ("disabled", "listening", "learning", "forwarding", "blocking")
 _TAP = re.compile(r"/proc/(\d{1,10})/fdinfo/(\d{1,10}):iff:\s*(\S{0,15})", re.ASCII)
@@ -268,6 +270,8 @@ def _end(snapshot: Snapshot, guest: str, key: str) -> str | None:
     told = None if element is None else target_of(element)
     if element is not None and element.get("type") == "direct":
         return told if told and exists(snapshot, told) else None
+    if element is not None and element.get("type") in WITHOUT_TAP:
+        raise NotApplicable(f"an interface of type {element.get('type')} has no tap")
     process = qemu.of_guest(snapshot, guest)
     device = _device(process, _address(snapshot, guest, key))
     netdev = None if device is None else _netdev(process, device)

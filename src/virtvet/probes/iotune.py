@@ -15,7 +15,7 @@ from lxml import etree
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import blockdev, disks, domain_xml
-from virtvet.probes.blockdev import PERIPHERAL, Options
+from virtvet.probes.blockdev import Options
 from virtvet.profile import throttle
 from virtvet.profile.disks import LIMITS
 from virtvet.snapshot.model import Snapshot
@@ -131,7 +131,7 @@ def answered(key: str) -> str:
 
 def _own_groups(device: str) -> tuple[str, ...]:
     """What QEMU calls a group without a name: by its only device (blk_get_attached_dev_id, block/block-backend.c)."""
-    return device, f"{PERIPHERAL}/{device}/virtio-backend", f"{PERIPHERAL}/{device}"
+    return blockdev.paths_of(device)
 
 
 def _excerpt(seen: Options) -> str:

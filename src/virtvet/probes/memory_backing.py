@@ -37,7 +37,8 @@ _OTHER_MEMORY = ("nvdimm", "virtio-pmem-pci")
 
 def sources(host: HostTarget) -> Iterable[Source]:
     """What the guests' layers are read from; QEMU's monitor only where sharing is stated."""
-    stated = {guest.name: guest.wants.memory.backing for guest in host.guests if guest.wants.memory.backing}
+    known = {guest.name: guest.wants.memory.backing for guest in host.guests if guest.matched}
+    stated = {name: backing for name, backing in known.items() if backing}
     if stated:
         yield from SOURCES
     for name, backing in stated.items():

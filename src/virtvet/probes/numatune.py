@@ -32,7 +32,7 @@ Where = Callable[[int | None], bool]
 
 def sources(host: HostTarget) -> Iterable[Source]:
     """What the guests' layers are read from."""
-    stated = [guest.name for guest in host.guests if guest.wants.memory.numatune]
+    stated = [guest.name for guest in host.guests if guest.matched and guest.wants.memory.numatune]
     if stated:
         yield from SOURCES
         yield from map(ram.mapped, stated)

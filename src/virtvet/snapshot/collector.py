@@ -20,7 +20,18 @@ from virtvet.snapshot.model import (
     Unreadable,
 )
 from virtvet.snapshot.script import COMMAND_SECONDS, MAX_BULK, askable, script
-from virtvet.snapshot.sources import MAX_FILE, Command, File, Glob, HostSource, Processes, Source, Stat, Tree
+from virtvet.snapshot.sources import (
+    MAX_FILE,
+    MAX_OUTPUT,
+    Command,
+    File,
+    Glob,
+    HostSource,
+    Processes,
+    Source,
+    Stat,
+    Tree,
+)
 
 __all__ = ["boundary", "parse", "script"]
 
@@ -371,8 +382,8 @@ def _command(i: int, said: Said) -> Answer:
     [returncode] = [int(rc) for rc, _out, _err in said.under(f"ran {i}")]
     if returncode in (124, 137):
         return LATE
-    if max(len(out), len(err)) > MAX_FILE:
-        return TooLarge(MAX_FILE)
+    if max(len(out), len(err)) > MAX_OUTPUT:
+        return TooLarge(MAX_OUTPUT)
     return Completed(returncode, out, err)
 
 

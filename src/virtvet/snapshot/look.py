@@ -46,6 +46,8 @@ class HostPlan:
     sources: frozenset[Source]
     guest_sources: Callable[[Collection[str]], Mapping[str, frozenset[HostSource]]]
     monitor_sources: Callable[[Collection[str]], frozenset[Qmp]] = lambda _names: frozenset()
+    named_sources: Callable[[Collection[str]], frozenset[HostSource]] = lambda _names: frozenset()
+    """What else is asked of the host itself once its guests' names are known."""
     by_hand: Callable[[Mapping[Source, Answer]], Mapping[str, int]] = lambda _answers: {}
     """Guests that run without libvirt, told from the host's own answers."""
 
@@ -74,9 +76,10 @@ def _host(plan: HostPlan, links: HostLinks, progress: Progress, seconds: float) 
         progress(name, "looking")
         inside = background(partial(_ask, links.transport, plan.sources, deadline))
         domains = _domains(outside.get(Libvirt()), deadline)
+        named = background(partial(_ask_more, links.transport, plan.named_sources(domains), deadline))
         monitors = _monitors(plan, links, domains, deadline)
         guests = _guests(plan, links, domains, progress, deadline)
-        answers = result_of(inside, name, deadline)
+        answers = result_of(inside, name, deadline) | result_of(named, name, deadline)
     except Unreachable as lost:
         progress(name, "unreachable")
         return Snapshot(name, taken, unreachable=lost.reason, tools=tools())
@@ -92,14 +95,23 @@ def _host(plan: HostPlan, links: HostLinks, progress: Progress, seconds: float) 
 
 
 def _ask(transport: Transport, sources: Iterable[Source], deadline: Deadline) -> dict[Source, Answer]:
-    """One script, one answer. Raises Unreachable."""
-    asked = [source for source in sources if isinstance(source, HostSource)]
+    """One script, one answer; none for nothing. Raises Unreachable."""
+    if not (asked := [source for source in sources if isinstance(source, HostSource)]):
+        return {}
     boundary = collector.boundary()
     done = transport.run(SHELL, collector.script(asked, boundary), deadline)
     try:
         return collector.parse(done.stdout, done.stderr, asked, boundary)
     except CannotLook as garbled:
         raise Unreachable(transport.machine, garbled.reason) from None
+
+
+def _ask_more(transport: Transport, sources: Iterable[Source], deadline: Deadline) -> dict[Source, Answer]:
+    """As `_ask`, when all else was asked already: what failed is a fact."""
+    try:
+        return _ask(transport, sources, deadline)
+    except Unreachable as lost:
+        return dict.fromkeys(sources, Failed(lost.reason))
 
 
 # --- asked from the checking machine
@@ -163,10 +175,23 @@ def _domains(libvirt: Future[Answer] | None, deadline: Deadline) -> Mapping[str,
 def _monitors(
     plan: HostPlan, links: HostLinks, domains: Mapping[str, Domain], deadline: Deadline
 ) -> dict[Source, Future[Answer]]:
-    """What is asked of the monitors of guests that run, under way."""
-    wanted = plan.monitor_sources(domains)
-    jobs = [partial(_monitor, links, domains[one.guest], one, deadline) for one in wanted]
-    return dict(zip(wanted, side_by_side(jobs, MONITORS_AT_ONCE), strict=True))
+    """What is asked of the monitors of guests that run, under way: of each guest in turn, so that a QEMU that hangs
+    keeps nobody else's waiting."""
+    futures: dict[Source, Future[Answer]] = {}
+    guests: dict[str, dict[Qmp, Future[Answer]]] = {}
+    for source in plan.monitor_sources(domains):
+        futures[source] = guests.setdefault(source.guest, {})[source] = Future()
+    jobs = [partial(_in_turn, links, domains[name], asked, deadline) for name, asked in guests.items()]
+    side_by_side(jobs, MONITORS_AT_ONCE)
+    return futures
+
+
+def _in_turn(links: HostLinks, domain: Domain, asked: Mapping[Qmp, Future[Answer]], deadline: Deadline) -> None:
+    for source, future in asked.items():
+        try:
+            future.set_result(_monitor(links, domain, source, deadline))
+        except Exception as error:  # belongs to whoever asks for the result
+            future.set_exception(error)
 
 
 def _monitor(links: HostLinks, domain: Domain, source: Qmp, deadline: Deadline) -> Answer:

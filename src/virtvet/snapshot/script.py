@@ -26,7 +26,7 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeGuard, TypeVar
 
-from virtvet.snapshot.sources import MAX_FILE, Command, File, Glob, HostSource, Processes, Stat, Tree
+from virtvet.snapshot.sources import MAX_FILE, MAX_OUTPUT, Command, File, Glob, HostSource, Processes, Stat, Tree
 
 MAX_BULK = 32 << 20
 """Bytes that all files together may have; more is the fact `TooLarge` for those that were cut off."""
@@ -121,7 +121,7 @@ def script(sources: Sequence[HostSource], boundary: str) -> bytes:
         "files": shlex.quote(A_FILE_EACH.format(most=most)),
         "one_grep": shlex.quote(ONE_GREP.format(limit=most - 1)),
         "seconds": COMMAND_SECONDS,
-        "most": MAX_FILE + 1,
+        "most": MAX_OUTPUT + 1,
     }
     asked = [(i, source) for i, source in enumerate(sources) if askable(source)]
     parts = [HEAD.format(**quoted), *_lines(asked, bulk), "set --\n", *_files(asked), _read(asked, bulk)]

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_FILE = 1 << 20
-"""Bytes of one file or stream that are kept; more is the fact `TooLarge`."""
+"""Bytes of one file that are kept; more is the fact `TooLarge`."""
+MAX_OUTPUT = 16 << 20
+"""Bytes of each stream of a command. QEMU's arguments of a guest with many disks are more than 10 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
