@@ -64,6 +64,8 @@ STATES = {
 }
 """virsh's words (tools/virsh-domain-monitor.c)."""
 
+_WITHHELD = re.compile(r"<(sysinfo|qemu:commandline)\b[^>]*(?<!/)>.*?</\1>", re.DOTALL)
+
 # Errors are raised; by default libvirt prints them to stderr as well.
 libvirt.registerErrorHandler(lambda _context, _error: None, None)
 
@@ -205,11 +207,17 @@ def _domain(domain: Any, state: str, live_xml: str | None, config_xml: str | Non
 def _xml(domain: Any, flags: int) -> str | None:
     """The XML, or None when there is no such domain any more."""
     try:
-        return str(domain.XMLDesc(flags))
+        return without_secrets(str(domain.XMLDesc(flags)))
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
         raise
+
+
+def without_secrets(xml: str) -> str:
+    """A domain's XML without what may hold passwords that libvirt does not know to be any: what is handed to the guest
+    (Ignition's configuration by fwcfg, systemd's credentials by SMBIOS), what somebody told QEMU past libvirt."""
+    return _WITHHELD.sub("", xml)
 
 
 def returned(said: str) -> Content | Failed:
