@@ -157,7 +157,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def started(*arguments: str) -> int:
         process = subprocess.Popen([program, *arguments], stdin=subprocess.PIPE)
         running.append(process)
-        while Path(f"/proc/{process.pid}/comm").read_text() != "qemu-system-x86\n":
+        while program.name not in Path(f"/proc/{process.pid}/cmdline").read_text():  # empty while it changes programs
             time.sleep(0.005)
         return process.pid
 
