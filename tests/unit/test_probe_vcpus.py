@@ -136,6 +136,7 @@ def test_an_answer_that_makes_no_sense_is_an_error(said: str) -> None:
 @pytest.mark.parametrize(
     ("smp", "most"),
     [
+        ("sockets=2,cores=2,threads=1", 4),
         ("2,maxcpus=4,sockets=1,dies=1,cores=2,threads=2", 4),
         ("2", 2),
         ("cpus=2,maxcpus=8", 8),

@@ -8,13 +8,14 @@ The guest's kernel must have each of them online before it is of any use.
 from __future__ import annotations
 
 import re
+from math import prod
 from typing import Any
 
 from lxml import etree
 
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.probes import domain_xml, hotplug_rules, pins, qemu, qmp, threads
+from virtvet.probes import domain_xml, hotplug_rules, pins, qemu, qmp, threads, topology
 from virtvet.snapshot.model import Snapshot
 from virtvet.snapshot.sources import File, Qmp
 
@@ -133,8 +134,9 @@ def actual_maximum(snapshot: Snapshot, guest: str, _what: str) -> Reading:
     process = qemu.of_guest(snapshot, guest)
     said = process.option("smp") or "1"
     words = qemu.keywords(f"cpus={said}" if said[:1].isdecimal() else said)
-    counted = words.get("maxcpus") or words.get("cpus") or "1"
-    return Reading(_number(counted, process.source), process.source, f"-smp {said}")
+    stated = [words[key] for key in ("maxcpus", "cpus") if key in words][:1]
+    counted = stated or [words[part] for part in topology.PARTS if part in words]
+    return Reading(prod(_number(one, process.source) for one in counted), process.source, f"-smp {said}")
 
 
 def actual_current(snapshot: Snapshot, guest: str, _what: str) -> list[Reading]:
