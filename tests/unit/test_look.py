@@ -102,9 +102,12 @@ def test_a_monitor_that_hangs_keeps_nobody_elses_waiting(monkeypatch: pytest.Mon
     """Eight questions to a QEMU that hangs, one to a QEMU that does not."""
     ended = threading.Event()
 
-    def monitor(_links: object, domain: Domain, _source: Qmp, _deadline: Deadline) -> Content:
-        assert domain.name == "well" or ended.wait(10)
-        return Content(b"{}")
+    def monitor(_links: object, domain: Domain, _deadline: Deadline) -> Callable[[Qmp], Content]:
+        def answer(_source: Qmp) -> Content:
+            assert domain.name == "well" or ended.wait(10)
+            return Content(b"{}")
+
+        return answer
 
     monkeypatch.setattr(looking, "_monitor", monitor)
     hung = frozenset(Qmp("hung", f"query-{i}") for i in range(8))

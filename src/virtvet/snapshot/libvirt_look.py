@@ -139,18 +139,23 @@ class LibvirtLink:
         found = {one.name: one for one in domains if one.live_xml or one.config_xml}
         return LibvirtAnswer(self.uri, hostname, version, qemu, capabilities, found)
 
-    def monitor(self, source: Qmp, deadline: Deadline) -> Content | Failed:
-        """What a running guest's QEMU answers. Raises Unreachable when libvirt does not."""
+    def monitor(self, guest: str, deadline: Deadline) -> Callable[[Qmp], Content | Failed]:
+        """A way to ask a running guest's QEMU one question after the other. Raises Unreachable."""
+        connection = self.open(deadline)
+        try:
+            domain = self._call(connection.lookupByName, guest)
+        except libvirt.libvirtError as error:
+            raise Unreachable(f"{self.access.name}/{guest}", words(error)) from None
+        return partial(self._ask_monitor, domain)
+
+    def _ask_monitor(self, domain: Any, source: Qmp) -> Content | Failed:
         if not READ_ONLY.fullmatch(source.execute):
             return Failed(f"{source.execute} is no command that only reads")
-        connection = self.open(deadline)
         command = json.dumps({"execute": source.execute, "arguments": dict(source.arguments)})
         try:
-            domain = self._call(connection.lookupByName, source.guest)
-            said = self._call(libvirt_qemu.qemuMonitorCommand, domain, command, 0)
+            return returned(self._call(libvirt_qemu.qemuMonitorCommand, domain, command, 0))
         except libvirt.libvirtError as error:
             return Failed(words(error))
-        return returned(said)
 
     def agent(self, guest: str, deadline: Deadline) -> Callable[[str], str]:
         """A way to have a guest's agent answer one command after the other, JSON to JSON. Both raise Unreachable."""

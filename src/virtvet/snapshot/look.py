@@ -187,17 +187,25 @@ def _monitors(
 
 
 def _in_turn(links: HostLinks, domain: Domain, asked: Mapping[Qmp, Future[Answer]], deadline: Deadline) -> None:
+    ask = _monitor(links, domain, deadline)
     for source, future in asked.items():
         try:
-            future.set_result(_monitor(links, domain, source, deadline))
+            future.set_result(ask(source))
         except Exception as error:  # belongs to whoever asks for the result
             future.set_exception(error)
 
 
-def _monitor(links: HostLinks, domain: Domain, source: Qmp, deadline: Deadline) -> Answer:
+def _monitor(links: HostLinks, domain: Domain, deadline: Deadline) -> Callable[[Qmp], Answer]:
+    """How a guest's monitor is asked, and what is answered where it is not."""
     if not domain.live_xml:
-        return Absent()
-    return links.libvirt.monitor(source, deadline) if links.access.libvirt.monitor else Failed(FORBIDDEN)
+        return lambda _source: Absent()
+    if not links.access.libvirt.monitor:
+        return lambda _source: Failed(FORBIDDEN)
+    try:
+        return links.libvirt.monitor(domain.name, deadline)
+    except Unreachable as lost:
+        reason = lost.reason
+        return lambda _source: Failed(reason)
 
 
 def _guests(
