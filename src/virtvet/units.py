@@ -196,6 +196,8 @@ def as_written(written: object) -> str:
             return f'"{_short(written)}"'
         case dict():
             return "a mapping"
+        case list():
+            return _short(f"[{', '.join(map(as_written, written))}]")
     return _short(str(written))
 
 

@@ -31,6 +31,7 @@ _WANTED = {
     **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type"), "a list"),
     **dict.fromkeys(("dict_type", "mapping_type", "model_type", "model_attributes_type"), "a mapping"),
 }
+_BOUNDS = {"greater_than_equal": ("at least", "ge"), "less_than_equal": ("at most", "le")}
 _SWITCHES = {"yes", "no", "on", "off", "y", "n"}
 
 
@@ -83,7 +84,7 @@ class _Mistake:
     @property
     def is_inside(self) -> bool:
         """Whether the union's member fits in kind, and only something in it does not."""
-        return self.type in ("extra_forbidden", "missing") or len(self.path) > (self.fork or 0)
+        return self.type in {"extra_forbidden", "missing", *_BOUNDS} or len(self.path) > (self.fork or 0)
 
 
 def _mistake(root: Node, details: ErrorDetails) -> _Mistake:
@@ -135,7 +136,7 @@ def _sentence(together: list[_Mistake]) -> str:
     own = [str(one.details["ctx"]["error"]) for one in together if "error" in one.details.get("ctx", {})]
     wanted = list(dict.fromkeys(words for one in together if (words := _wanted(one))))
     if own:
-        return "; or ".join([*own, *wanted])
+        return "; or ".join(dict.fromkeys([*own, *wanted]))
     if wanted:
         return f"must be {' or '.join(wanted)}, not {as_written(together[0].details['input'])}"
     return _other(together[0].details)
@@ -152,6 +153,8 @@ def _other(details: ErrorDetails) -> str:
     shown = as_written(details["input"])
     if details["type"] == "string_pattern_mismatch":
         return f"{shown} does not match {details['ctx']['pattern']}"
+    if bound := _BOUNDS.get(details["type"]):
+        return f"must be {bound[0]} {details['ctx'][bound[1]]}, not {shown}"
     said = re.sub(r"^\w+ should ", "must ", details["msg"]).replace(" after validation", "").replace("'", '"')
     return f"{said}, not {shown}" if said.startswith("must be ") else said
 

@@ -7,12 +7,14 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from virtvet.profile.base import Wants
+from virtvet.profile.base import Wants, worded
 from virtvet.profile.throttle import Requests, Throughput
 
 Weight = Annotated[int, Field(ge=10, le=1000)]
 """libvirt: 100 to 1000, and since Linux 2.6.39 from 10 (https://libvirt.org/formatdomain.html#block-i-o-tuning)."""
-DeviceNode = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*$", max_length=4095)]
+DeviceNode = Annotated[
+    str, StringConstraints(pattern=r"^/[^\x00\n]*$", max_length=4095), worded("path of a block device: use /dev/sda")
+]
 """A block device of the host by its path: `/dev/vda`, `/dev/disk/by-id/…`."""
 
 

@@ -7,12 +7,20 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from virtvet.profile.base import Wants
+from virtvet.profile.base import Wants, worded
 
 Mode = Literal["custom", "host-model", "host-passthrough", "maximum"]
 Policy = Literal["force", "require", "optional", "disable", "forbid"]
-ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)]
-Name = Annotated[str, StringConstraints(pattern=r"^[!-~]+( [!-~]+)*$", max_length=48)]
+ModelName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64),
+    worded("CPU model: virsh cpu-models x86_64 lists them"),
+]
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[!-~]+( [!-~]+)*$", max_length=48),
+    worded("CPU name: at most 48 characters of ASCII, single spaces"),
+]
 """CPUID has room for 48 characters (leaves 0x80000002 to 0x80000004); runs of spaces count as one."""
 
 DROPPED = frozenset({"cmt", "mbm_total", "mbm_local", "osxsave", "ospke"})
@@ -27,7 +35,10 @@ def given_by_qemu(feature: str) -> str:
 
 
 Feature = Annotated[
-    str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64), AfterValidator(given_by_qemu)
+    str,
+    StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64),
+    worded("CPU feature: libvirt writes them in lower case, such as sse4.1, lahf_lm"),
+    AfterValidator(given_by_qemu),
 ]
 """A feature by libvirt's name (/usr/share/libvirt/cpu_map/x86_features.xml): `sse4.1`, `lahf_lm`."""
 

@@ -7,12 +7,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from virtvet.profile.base import Wants
+from virtvet.profile.base import Wants, worded
 from virtvet.profile.throttle import Requests, Throughput
 from virtvet.units import Size
 
 Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$", max_length=1024)]
-Path = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*$", max_length=4095)]
+Path = Annotated[
+    str, StringConstraints(pattern=r"^/[^\x00\n]*$", max_length=4095), worded("absolute path: begin it with /")
+]
 """An absolute path."""
 Number = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=10**6)]

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from virtvet.profile.base import Wants
+from virtvet.profile.base import Wants, worded
 from virtvet.profile.memory_hotplug import MemoryHotplug
 from virtvet.units import as_written
 
@@ -43,7 +43,11 @@ Version = Annotated[
     BeforeValidator(parse_version),
     WithJsonSchema({"enum": [*SERVERS, *CLIENTS, *_SPACED, *_NUMBERS]}),
 ]
-OsId = Annotated[str, Field(pattern=r"^https?://[a-z0-9.-]{1,100}/[A-Za-z0-9._/-]{1,100}$")]
+OsId = Annotated[
+    str,
+    Field(pattern=r"^https?://[a-z0-9.-]{1,100}/[A-Za-z0-9._/-]{1,100}$"),
+    worded("id of libosinfo: use a URL such as http://debian.org/debian/12 (osinfo-query os -f id lists them)"),
+]
 
 
 class Windows(Wants):

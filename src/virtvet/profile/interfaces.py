@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
-from virtvet.profile.base import Wants
+from virtvet.profile.base import Wants, worded
 from virtvet.profile.nic_bandwidth import Inbound, Outbound
+from virtvet.units import as_written
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.ASCII)
 _POSITION = re.compile(r"net(0|[1-9][0-9]{0,2})", re.ASCII)
@@ -18,7 +19,7 @@ _MAC_TEXT = "[0-9a-f]{2}(:[0-9a-f]{2}){5}"
 def parse_mac(written: object) -> str:
     """A unicast MAC address as libvirt writes it. Raises ValueError."""
     if not isinstance(written, str) or not _MAC.fullmatch(written):
-        raise ValueError("a MAC address is written as libvirt writes it, in lower case: 52:54:00:12:34:56")
+        raise ValueError(f"{as_written(written)} is no MAC address: write it as libvirt does, 52:54:00:ab:cd:ef")
     if int(written[:2], 16) & 1:
         raise ValueError(f"{written} is the address of a group of machines (multicast): no interface can have it")
     return written
@@ -31,7 +32,7 @@ def parse_key(written: object) -> str:
     try:
         return parse_mac(written)
     except ValueError as mistake:
-        raise ValueError(f"{mistake}; or it is the position in the domain XML: net0, net1 …") from None
+        raise ValueError(f"{mistake}; or use its position in the domain XML: net0, net1 …") from None
 
 
 def position(key: str) -> int | None:
@@ -47,7 +48,11 @@ Key = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^({_MAC_TEXT}|net(0|[1-9][0-9]{{0,2}}))$"}),
 ]
 """A MAC address, or a position in the domain XML."""
-Device = Annotated[str, StringConstraints(pattern=r"^[^/:\s]{1,15}$")]
+Device = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^/:\s]{1,15}$"),
+    worded("network device: 1 to 15 characters without / : or spaces"),
+]
 """A network device of the host (dev_valid_name, net/core/dev.c)."""
 Name = Annotated[str, StringConstraints(pattern=r"^[^/\x00-\x1f]{1,255}$")]
 VlanTag = Annotated[int, Field(ge=0, le=4095)]
@@ -69,7 +74,14 @@ class Interface(Wants):
     """The bridge of the host it is connected to: also that of a network, while the guest runs."""
     dev: Device | None = None
     """Type direct: the host's network device below it; of a network that has one, while the guest runs."""
-    model: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")] | None = None
+    model: (
+        Annotated[
+            str,
+            StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$"),
+            worded("interface model: use virtio, e1000, e1000e, rtl8139 …"),
+        ]
+        | None
+    ) = None
     """`virtio`, `e1000`, `e1000e`, `rtl8139` …"""
     target: Device | None = None
     """Its end on the host (`<target dev=…>`)."""

@@ -6,12 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from virtvet.profile.base import Wants
+from virtvet.profile.base import Wants, worded
 from virtvet.profile.cpu_bandwidth import CpuPeriod, CpuQuota, CpuShares
 from virtvet.profile.memory_limits import HostLimit, Unlimited
 from virtvet.units import CpuSet
 
-PartitionPath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9_.@:-]*)+$", max_length=1024)]
+PartitionPath = Annotated[
+    str,
+    StringConstraints(pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9_.@:-]*)+$", max_length=1024),
+    worded("partition: use /machine or /machine/openstack.partition"),
+]
 """A partition as libvirt's `<partition>` writes it: `/machine/openstack.partition`."""
 
 Controller = Literal[

@@ -6,9 +6,13 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
-from virtvet.profile.base import Wants
+from virtvet.profile.base import Wants, worded
 
-PciId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}$")]
+PciId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}$"),
+    worded("vendor and device as lspci -n has them, in lower case: use 8086:100e"),
+]
 """Vendor and device in lower case, as lspci -n has them."""
 
 

@@ -9,12 +9,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_serializer, model_validator
 
-from virtvet.profile.base import Wants
+from virtvet.profile.base import Wants, worded
 from virtvet.units import Mode, Size
 
-Directory = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*$", max_length=4095)]
+Directory = Annotated[
+    str, StringConstraints(pattern=r"^/[^\x00\n]*$", max_length=4095), worded("absolute path: begin it with /")
+]
 """An absolute path."""
-Account = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*\$?$|^[0-9]+$", max_length=256)]
+Account = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*\$?$|^[0-9]+$", max_length=256),
+    worded("name of a user or group, nor its number in quotes"),
+]
 """A user's or group's name, or its number in quotes."""
 
 

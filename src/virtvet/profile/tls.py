@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from virtvet.profile.base import Wants
+from virtvet.profile.base import Wants, worded
 from virtvet.units import Days, Mode
 
-AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00-\x1f\x7f]*$", max_length=4095)]
+AbsolutePath = Annotated[
+    str, Field(pattern=r"^/[^\x00-\x1f\x7f]*$", max_length=4095), worded("absolute path: begin it with /")
+]
 """A path on the host, from its root."""
 
 
