@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -46,8 +47,7 @@ def validated(
         return model.model_validate(node.plain(), context=dict(context or {}))
     except ValidationError as error:
         mistakes = [_mistake(node, details) for details in error.errors(include_url=False)]
-        schema = model.model_json_schema()
-        found = {_problem(one, schema, unknown or {}) for one in _readable(mistakes)}
+        found = {_problem(one, model, unknown or {}) for one in _readable(mistakes)}
         raise BadInput(sorted(found, key=_place)) from None
 
 
@@ -115,15 +115,21 @@ def _readable(mistakes: list[_Mistake]) -> Iterator[list[_Mistake]]:
             yield together
 
 
-def _problem(together: list[_Mistake], schema: dict[str, Any], unknown: Mapping[str, str]) -> Problem:
+def _problem(together: list[_Mistake], model: type[BaseModel], unknown: Mapping[str, str]) -> Problem:
     first = together[0]
     key = str(first.details["loc"][-1]) if first.details["loc"] else ""
     if first.type == "extra_forbidden":
-        allowed = _allowed(schema, first.path[:-1])
+        allowed = _allowed(_schema(model), first.path[:-1])
         return Problem(f"unknown key {as_written(key)}", unknown.get(key.lower()) or nearest(key, allowed), first.at)
     if first.type == "missing":
         return Problem(f'"{key}" is missing', at=first.at)
-    return Problem(_name(first.path) + _sentence(together), _hint(together), first.at)
+    return Problem(_name(first.path) + _sentence(together), _hint(together, model), first.at)
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Slow to make, and needed only to say which keys are allowed."""
+    return model.model_json_schema()
 
 
 def _name(path: tuple[Key, ...]) -> str:
@@ -159,13 +165,15 @@ def _other(details: ErrorDetails) -> str:
     return f"{said}, not {shown}" if said.startswith("must be ") else said
 
 
-def _hint(together: list[_Mistake]) -> str:
+def _hint(together: list[_Mistake], model: type[BaseModel]) -> str:
     wanted = {words for one in together if (words := _wanted(one))}
     seen = together[0].details["input"]
     if "true or false" in wanted and isinstance(seen, str) and seen.lower() in _SWITCHES:
         return f"YAML 1.2 reads {seen} as a text: write true or false"
     if wanted == {"a mapping"} and seen is None:
         return "write {} when there is nothing to state"
+    if wanted == {"a mapping"} and (keys := _allowed(_schema(model), together[0].path)):
+        return f"its keys: {', '.join(keys)}" if len(keys) <= FEW else ""
     if wanted == {"a text"} and isinstance(seen, bool | int | float):
         return "put it in quotes"
     return ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -250,7 +250,7 @@ class _Builder:
         keys: dict[Key, Position] = {}
         nodes = self._until(MappingEndEvent, depth)
         for key in nodes:
-            value = next(nodes)
+            value = _placed(next(nodes), key)
             if self._is_new_key(key, keys):
                 values[key.value], keys[key.value] = value, key.at  # type: ignore[index]
         return Node(values, self._at(start), keys, 1 + sum(1 + item.size for item in values.values()))
@@ -283,6 +283,11 @@ class _Builder:
     def _stop(self, message: str, hint: str, event: Event) -> NoReturn:
         self._problem(message, hint, event)
         raise BadInput(self.problems)
+
+
+def _placed(value: Node, key: Node) -> Node:
+    """A value that is left out stands where the parser noticed, lines below: its key's place is of more use."""
+    return replace(value, at=key.at) if value.value is None and value.at.line != key.at.line else value
 
 
 _CORE: tuple[tuple[re.Pattern[str], Any], ...] = (

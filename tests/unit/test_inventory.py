@@ -141,7 +141,7 @@ WRONG = {
     "hosts: {h: {libvirt: {pki: id}}}": ['inv.yaml:2:28: libvirt.pki: "id" is no directory'],
     "hosts: {h: {libvirt: {expired_client: nope}}}": ['inv.yaml:2:39: libvirt.expired_client: there is no "nope"'],
     "defaults: {ssh: {key: nope}}\nhosts: {a: {}, b: {}}": ['inv.yaml:2:23: ssh.key: there is no "nope"'],
-    "hosts: {h: {ssh: {port: 0}}}": ["inv.yaml:2:25: ssh.port: must be greater than or equal to 1, not 0"],
+    "hosts: {h: {ssh: {port: 0}}}": ["inv.yaml:2:25: ssh.port: must be at least 1, not 0"],
     "hosts: {h: {ssh: {port: '22'}}}": ['inv.yaml:2:25: ssh.port: must be a whole number, not "22"'],
     "hosts: {h: {ssh: {sudo: yes}}}": ['inv.yaml:2:25: ssh.sudo: must be true or false, not "yes" (YAML 1.2'],
     "hosts: {h: {ssh: {user: '-oProxyCommand=x'}}}": ["inv.yaml:2:25: ssh.user: "],
@@ -158,7 +158,7 @@ WRONG = {
     "hosts: {h: {ssh: {jump: 'jo:hunter2@gw'}}}": ["inv.yaml:2:25: ssh.jump: there is a password in it"],
     "hosts: {h: {ssh: {jump: 'ssh://a/b'}}}": ['inv.yaml:2:25: ssh.jump: "ssh://a/b" is no SSH destination'],
     "hosts: {h: {ssh: {jump: 'gw:99999'}}}": [
-        "inv.yaml:2:25: ssh.jump: must be less than or equal to 65535, not 99999"
+        "inv.yaml:2:25: ssh.jump: must be at most 65535, not 99999"
     ],
     "hosts: {h: {libvirt: {uri: 'qemu+tls://jo:hunter2@h/system'}}}": [
         "inv.yaml:2:28: libvirt.uri: the URI has a password in it: an inventory holds no secrets"
@@ -233,7 +233,7 @@ WRONG_SPECS = {
     "": '-H : "" is no SSH destination',
     "ssh://jo:hunter2@hv1": "-H ssh://jo:…@hv1: there is a password in it: use key files or an SSH agent",
     "hv1:port": '-H hv1:port: "hv1:port" is no SSH destination',
-    "hv1:0": "-H hv1:0: ssh.port: must be greater than or equal to 1, not 0",
+    "hv1:0": "-H hv1:0: ssh.port: must be at least 1, not 0",
     "hv1 -oProxyCommand=x": '-H hv1 -oProxyCommand=x: ssh.address: "hv1 -oProxyCommand=x" does not match',
     "hv1?sudoo=1": '-H hv1?sudoo=1: unknown option "sudoo": did you mean "sudo"? allowed: sudo, ssh_config',
     "hv1?sudo=maybe": '-H hv1?sudo=maybe: "maybe" is neither true nor false',

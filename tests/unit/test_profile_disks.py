@@ -62,10 +62,10 @@ def test_entries_of_several_patterns_are_merged() -> None:
         (Disk, {"source": {"path": "/a", "protocol": "rbd"}}, "path is of a file or a block device"),
         (Disk, {"source": {"type": "file", "hosts": [{"name": "mon1"}]}}, "are of type network"),
         (Disk, {"source": {"type": "block", "name": "pool/image"}}, "name is of type network or volume"),
-        (Disk, {"source": {"path": "a.img"}}, "should match pattern"),
+        (Disk, {"source": {"path": "a.img"}}, "absolute path: begin it with /"),
         (Blkio, {"weight": 1001}, "less than or equal to 1000"),
         (Blkio, {"weight": 9}, "greater than or equal to 10"),
-        (Blkio, {"devices": {"vda": {}}}, "should match pattern"),
+        (Blkio, {"devices": {"vda": {}}}, "path of a block device: use /dev/sda"),
     ],
 )
 def test_what_cannot_be(model: type[Wants], written: dict[str, Any], words: str) -> None:

@@ -53,9 +53,9 @@ def test_a_partition_is_in_the_usual_controllers() -> None:
         (Partition, {"controllers": ["memroy"]}, "Input should be"),
         (Partition, {"controllers": []}, "at least 1"),
         (Partition, {"memory": "0%"}, "more than 0%"),
-        (GuestWants, {"partition": "machine"}, "should match pattern"),
-        (GuestWants, {"partition": "/machine/../x"}, "should match pattern"),
-        (GuestWants, {"partition": "/machine/a b"}, "should match pattern"),
+        (GuestWants, {"partition": "machine"}, "is no partition: use /machine"),
+        (GuestWants, {"partition": "/machine/../x"}, "is no partition: use /machine"),
+        (GuestWants, {"partition": "/machine/a b"}, "is no partition: use /machine"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_reason(model: type[Wants], written: dict[str, Any], words: str) -> None:

@@ -47,15 +47,15 @@ class Outer(Wants):
 
 SAID = {
     "": ["f:1:1: must be a mapping, not null"],
-    "[a]": ["f:1:1: must be a mapping, not ['a']"],
+    "[a]": ['f:1:1: must be a mapping, not ["a"]'],
     "text: x": ['f:1:1: "name" is missing'],
     "name: 1": ["f:1:7: name: must be a text, not 1 (put it in quotes)"],
     "name: null": ["f:1:7: name: must be a text, not null"],
-    "name: [x]": ["f:1:1: name: must be a text, not ['x']"],
+    "name: [x]": ['f:1:1: name: must be a text, not ["x"]'],
     "{name: a, port: '22'}": ['f:1:17: port: must be a whole number, not "22"'],
     "{name: a, port: 2.5}": ["f:1:17: port: must be a whole number, not 2.5"],
     "{name: a, port: true}": ["f:1:17: port: must be a whole number, not true"],
-    "{name: a, port: 0}": ["f:1:17: port: must be greater than or equal to 1, not 0"],
+    "{name: a, port: 0}": ["f:1:17: port: must be at least 1, not 0"],
     "{name: a, text: aB}": ['f:1:17: text: "aB" does not match ^[a-z]*$'],
     "{name: a, text: abcdef}": ["f:1:17: text: must have at most 5 characters"],
     "{name: a, fraction: x}": ['f:1:21: fraction: must be a number, not "x"'],

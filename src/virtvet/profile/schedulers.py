@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from virtvet.profile.base import Wants
 from virtvet.profile.pins import IothreadId, VcpuId
@@ -17,6 +17,13 @@ class RealTime(Wants):
     policy: Literal["fifo", "rr"]
     priority: Annotated[int, Field(ge=1, le=99)]
     """As `<vcpusched priority=…>`; 99 is the highest."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_full(cls, written: Any) -> Any:
+        if written in ("fifo", "rr"):
+            raise ValueError(f"{written} needs a priority: write {{policy: {written}, priority: 1}}")
+        return written
 
     def __str__(self) -> str:
         return f"{self.policy} {self.priority}"
