@@ -157,9 +157,7 @@ WRONG = {
     ],
     "hosts: {h: {ssh: {jump: 'jo:hunter2@gw'}}}": ["inv.yaml:2:25: ssh.jump: there is a password in it"],
     "hosts: {h: {ssh: {jump: 'ssh://a/b'}}}": ['inv.yaml:2:25: ssh.jump: "ssh://a/b" is no SSH destination'],
-    "hosts: {h: {ssh: {jump: 'gw:99999'}}}": [
-        "inv.yaml:2:25: ssh.jump: must be at most 65535, not 99999"
-    ],
+    "hosts: {h: {ssh: {jump: 'gw:99999'}}}": ["inv.yaml:2:25: ssh.jump: must be at most 65535, not 99999"],
     "hosts: {h: {libvirt: {uri: 'qemu+tls://jo:hunter2@h/system'}}}": [
         "inv.yaml:2:28: libvirt.uri: the URI has a password in it: an inventory holds no secrets"
     ],
