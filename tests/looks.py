@@ -5,6 +5,7 @@ An edit replaces one answer, or takes it away (None): `look(V1, {"/run/libvirt/q
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +13,23 @@ from pathlib import Path
 
 from tests import recorded_text
 from tests.recorded_text import Said
-from virtvet.probes import cgroup, pins, qemu, threads
+from virtvet.probes import (
+    blkio,
+    blockdev,
+    cgroup,
+    domain_xml,
+    interfaces,
+    memory_backing,
+    memory_hotplug,
+    memory_size,
+    nic_bandwidth,
+    pci,
+    pins,
+    qemu,
+    qmp,
+    ram,
+    threads,
+)
 from virtvet.snapshot.model import Absent, Answer, Snapshot
 from virtvet.snapshot.sources import HostSource, Source
 
@@ -25,6 +42,7 @@ class Recording:
     """What is recorded: of one host, of these of its guests, what its sources and those inside the guests answer.
 
     elements: what is kept of the guests' XML, by the names of elements of the domain and of its devices; all if empty.
+    without: a pattern of paths that are left out.
     in_lab: whether the lab has such a host; else the text is written by hand, and says where it is from.
     """
 
@@ -33,16 +51,57 @@ class Recording:
     sources: tuple[Source, ...]
     inside: tuple[HostSource, ...] = ()
     elements: tuple[str, ...] = ()
+    without: str = ""
     in_lab: bool = True
 
 
 GROUPS = (*cgroup.SOURCES, cgroup.MEMORY_INFO, pins.ONLINE, *threads.SOURCES)
 V1, V2 = "cgroup/hv1", "cgroup/v2_systemd"
+DISK = "/srv/lab-disk"
+BLKIO = (*cgroup.SOURCES, *threads.SOURCES, *blockdev.asked("app1"), blkio.node(DISK))
+LINKS = (interfaces.TAPS, interfaces.MASTERS, interfaces.LOWERS, interfaces.STATES, interfaces.FLAGS, interfaces.MTUS)
+LINKS_INSIDE = (
+    *(interfaces.ADDRESSES, interfaces.PERMANENT, interfaces.DRIVERS, interfaces.CARRIERS),
+    *(interfaces.FLAGS, interfaces.MTUS, pci.UEVENTS),
+)
+BALLOON_SOURCES = (
+    *(qmp.asked("app1", name) for name in (memory_size.BALLOON, memory_size.DEVICES)),
+    qmp.asked("app1", "qom-get", **memory_size.POLLING),
+)
+MEMORY_INSIDE = (
+    *(cgroup.MEMORY_INFO, memory_hotplug.BLOCK_SIZE, memory_hotplug.AUTO_ONLINE, memory_hotplug.ONLINE_CPUS),
+    *(memory_size.VIRTIO, memory_size.STATUS, memory_hotplug.BLOCKS, memory_hotplug.NODE_BLOCKS),
+    *(memory_hotplug.NODE_CPUS, memory_hotplug.NODE_MEMORY, memory_hotplug.UDEV, *memory_hotplug.RULES),
+)
+BACKED = ("app1", "plain1")
+MEMORY_XML = ("memory", "maxMemory", "currentMemory", "memoryBacking", "vcpu", "numatune", "cpu")
 RECORDINGS: Mapping[str, Recording] = {
     V1: Recording(
         "hv1", ("web1", "db1"), GROUPS, elements=("memory", "memtune", "vcpu", "iothreads", "cputune", "resource")
     ),
-    V2: Recording("systemd", ("anchor",), GROUPS, in_lab=False),
+    V2: Recording("systemd", ("anchor",), (*GROUPS, blkio.node(DISK)), in_lab=False),
+    "disks/app1": Recording(
+        "hv1", ("app1",), BLKIO, elements=("os", "iothreads", "blkiotune", "disk"), without="/sys/fs/cgroup/(?!blkio/)"
+    ),
+    "interfaces/app1": Recording(
+        "hv1", ("app1",), (*domain_xml.SOURCES, *qemu.SOURCES, *LINKS, nic_bandwidth.TC), LINKS_INSIDE, ("interface",)
+    ),
+    "memory/app1": Recording(
+        *("hv1", ("app1",), (*domain_xml.SOURCES, *qemu.SOURCES, *BALLOON_SOURCES), MEMORY_INSIDE),
+        elements=(*MEMORY_XML, "memballoon"),
+    ),
+    "memory_backing/hv1": Recording(
+        "hv1",
+        BACKED,
+        (
+            *memory_backing.SOURCES,
+            *(ram.mapped(guest) for guest in BACKED),
+            *(qmp.asked(guest, "query-memdev") for guest in BACKED),
+        ),
+        elements=(*MEMORY_XML, "metadata"),
+    ),
+    "qemu/hv1": Recording("hv1", ("web1", "db1", "plain1", "app1"), qemu.SOURCES),
+    "qemu/hv2": Recording("hv2", ("web2", "mute2", "hand2"), qemu.SOURCES),
 }
 
 
@@ -93,18 +152,35 @@ def pid(name: str, guest: str) -> int:
     return int(recorded(name)[f"{qemu.STATE}/{guest}.pid"])
 
 
+def comms(name: str, guest: str) -> dict[int, str]:
+    """The name of each thread of a guest's QEMU, by its id."""
+    tasks = re.compile(rf"/proc/{pid(name, guest)}/task/(\d+)/comm")
+    found = {tasks.fullmatch(path): said for path, said in recorded(name).items()}
+    return {int(match[1]): said.rstrip("\n") for match, said in found.items() if match}
+
+
 def thread(name: str, guest: str, comm: str) -> int:
-    """The id of the first thread of a guest's QEMU with this name that is not the main thread."""
-    process = pid(name, guest)
-    found = {path.split("/")[4] for path, said in recorded(name).items() if _is_comm(path, process, said, comm)}
-    return min(int(tid) for tid in found if int(tid) != process)
-
-
-def _is_comm(path: str, process: int, said: str, comm: str) -> bool:
-    return path.startswith(f"/proc/{process}/task/") and path.endswith("/comm") and said == f"{comm}\n"
+    """The first thread with this name that is not the main thread."""
+    return min(tid for tid, said in comms(name, guest).items() if said == comm and tid != pid(name, guest))
 
 
 def group(name: str, guest: str) -> str:
     """Where its control groups are, below each controller: `/machine/qemu-2-web1.libvirt-qemu`."""
     paths = (path for path in recorded(name) if path.endswith(f"-{guest}.libvirt-qemu/notify_on_release"))
     return "/" + next(paths).split("/", 5)[5].rpartition("/")[0]
+
+
+def by_hand(name: str, guest: str) -> dict[str, None]:
+    """The edits that make a guest one that libvirt does not know."""
+    known = (f"{qemu.STATE}/{guest}.pid", f"virsh dumpxml {guest}", f"virsh dumpxml --inactive {guest}")
+    return dict.fromkeys(known)
+
+
+WEB1 = group(V1, "web1")
+ANCHOR = "/sys/fs/cgroup/machine.slice/machine-prod.slice/machine-qemu\\x2d1\\x2danchor.scope"
+"""Of V2's guest, below which everything is."""
+
+
+def arguments(process: int, *words: str) -> str:
+    """What qemu.ARGUMENTS would answer of a process with these."""
+    return "".join(f"/proc/{process}/cmdline:{word}\n" for word in words)

@@ -101,7 +101,7 @@ def _text(name: str, recording: Recording, seen: Snapshot) -> str:
 
 def _slice(recording: Recording, seen: Snapshot) -> Snapshot:
     """As much of a look as is recorded, in the order of the sources."""
-    others = _of_others(seen, recording.guests)
+    others = _left_out(recording, seen)
     guests = {name: seen.guests[name] for name in recording.guests if recording.inside}
     return replace(
         seen,
@@ -117,13 +117,13 @@ def _inside(recording: Recording, seen: Snapshot) -> Snapshot:
 NOBODY = re.compile(r"(?!)")
 
 
-def _of_others(seen: Snapshot, guests: Collection[str]) -> re.Pattern[str]:
-    """What is found in lines and paths that are of guests which are not recorded."""
-    others = [process for process in qemu.processes(seen).values() if process.name not in guests]
+def _left_out(recording: Recording, seen: Snapshot) -> re.Pattern[str]:
+    """What is found in lines and paths that are not recorded: of other guests, and what the recording says."""
+    others = [process for process in qemu.processes(seen).values() if process.name not in recording.guests]
     names = [re.escape(process.name) for process in others if process.name]
     of_processes = [rf"^/proc/{process.pid}/" for process in others]
     of_names = [rf"^{qemu.STATE}/{name}\.|-{name}\.libvirt-qemu/" for name in names]
-    return re.compile("|".join(of_processes + of_names)) if others else NOBODY
+    return re.compile("|".join((*of_processes, *of_names, recording.without or NOBODY.pattern)))
 
 
 def _kept(source: Source, answer: Answer, recording: Recording, others: re.Pattern[str]) -> Answer:
@@ -182,14 +182,14 @@ def _steady(path: str, answer: Answer) -> Answer:
     if not isinstance(answer, Content):
         return answer
     text = answer.data.decode("utf-8", "surrogateescape")
-    match path.rpartition("/")[2]:
-        case "stat":
+    match path.split("/"):
+        case ["", "proc", *_, "stat"]:
             text = _stat(text)
-        case "status":
+        case ["", "proc", *_, "status"]:
             text = _STATUS.sub("", text)
-        case "meminfo":
+        case [*_, "meminfo"]:
             text = _MEMORY.sub("", text)
-        case "mountinfo":
+        case [*_, "mountinfo"]:
             text = _MOUNTS.sub("", text)
     return Content(text.encode("utf-8", "surrogateescape"))
 

@@ -249,7 +249,9 @@ def snapshot(
         for name, wanted in inside.items()
         if within[name]
     }
-    return Snapshot(machine, TAKEN, answers, guests, by_hand=qemu.started_by_hand(answers))
+    known = told.domains if isinstance(told := answers.get(Libvirt()), LibvirtAnswer) else {}
+    by_hand = {guest: pid for guest, pid in qemu.started_by_hand(answers).items() if guest not in known}
+    return Snapshot(machine, TAKEN, answers, guests, by_hand=by_hand)
 
 
 def _inside(name: str, found: Answers) -> Answers:

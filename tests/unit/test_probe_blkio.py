@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from tests.unit import cgroup_looks, disk_looks
-from tests.unit.cgroup_looks import ANCHOR, V2
-from tests.unit.disk_looks import CONFIG, DISK, GROUP, LIVE, NODE, PID, changed, look
+from tests import looks
+from tests.looks import ANCHOR, DISK, V2, group, pid, recorded
+from tests.recorded_text import label
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import blkio, cgroup
 from virtvet.snapshot.model import Absent, Answer, Completed, Snapshot
+
+APP1 = "disks/app1"
+LIVE, CONFIG = "virsh dumpxml app1", "virsh dumpxml --inactive app1"
+GROUP = f"/sys/fs/cgroup/blkio{group(APP1, 'app1')}"
+NODE = label(blkio.node(DISK))
+look, changed = partial(looks.look, APP1), partial(looks.changed, APP1)
 
 
 def values(readings: object) -> list[object]:
@@ -43,9 +49,9 @@ def test_nothing_is_set() -> None:
 def test_threads_in_another_group_than_the_right_one() -> None:
     """As systemd does on v1 (made up): the files of the guest's own group are right, and count for nobody."""
     member = {
-        path: text.replace("blkio:/machine/qemu-3-app1.libvirt-qemu", "blkio:/machine")
-        for path, text in cgroup_looks.recorded(disk_looks.APP1).items()
-        if path.startswith(f"/proc/{PID}/task") and path.endswith("cgroup")
+        path: text.replace(f"blkio:{group(APP1, 'app1')}", "blkio:/machine")
+        for path, text in recorded(APP1).items()
+        if path.startswith(f"/proc/{pid(APP1, 'app1')}/task") and path.endswith("cgroup")
     }
     assert values(blkio.weight(look(member), "app1", "weight", 300)) == [100]
     assert values(blkio.limit(look(member), "app1", "read_bytes", 1, DISK)) == ["unlimited"]
@@ -84,9 +90,8 @@ def test_a_kernel_without_weights() -> None:
     ],
 )
 def test_a_device_that_is_none(answer: Answer, error: str) -> None:
-    host = look()
     with pytest.raises(CannotLook, match=error):
-        blkio.limit(replace(host, answers={**host.answers, blkio.node(DISK): answer}), "app1", "read_bytes", 1, DISK)
+        blkio.limit(look({NODE: answer}), "app1", "read_bytes", 1, DISK)
 
 
 @pytest.mark.parametrize(
@@ -116,8 +121,7 @@ def v2(**files: str) -> Snapshot:
     io_max = "254:0 rbps=10485760 wbps=max riops=max wiops=500\n8:0 rbps=max wbps=1 riops=max wiops=max\n"
     usual = {f"{ANCHOR}/libvirt/io.max": io_max, f"{ANCHOR}/io.weight": "default 300\n254:0 200\n"}
     usual |= {f"{ANCHOR}/io.bfq.weight": "default 118\n254:0 109\n"}
-    host = cgroup_looks.look(V2, usual | {f"{ANCHOR.rpartition('/')[0]}/{name}": text for name, text in files.items()})
-    return replace(host, answers={**host.answers, blkio.node(DISK): NODE})
+    return looks.look(V2, usual | {f"{ANCHOR.rpartition('/')[0]}/{name}": text for name, text in files.items()})
 
 
 def test_v2_weights() -> None:

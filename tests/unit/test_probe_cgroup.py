@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.cgroup_looks import ANCHOR, V1, V2, WEB1, changed, look, recorded
+from tests.looks import ANCHOR, V1, V2, WEB1, changed, look, pid, recorded, thread
 from virtvet.check import Reading
 from virtvet.errors import CannotLook
 from virtvet.probes import cgroup
 from virtvet.probes.cgroup import Group, Hierarchy
 from virtvet.units import parse_host_size
 
+TASK = f"/proc/{pid(V1, 'web1')}/task/"
 MOUNTINFO = "/proc/self/mountinfo"
 HYBRID = """\
 24 29 0:22 / /sys/fs/cgroup ro - tmpfs tmpfs ro
@@ -89,14 +90,14 @@ def test_scope_is_what_is_left_without_libvirts_own_levels(path: str, scope: str
     assert cgroup.scope_of(path) == scope
 
 
-@pytest.mark.parametrize("thread", [93, 111])
-def test_a_stray_does_not_hide_where_the_guest_is(thread: int) -> None:
-    astray = {f"/proc/93/task/{thread}/cgroup": "\n".join(f"{n}:{c}:/" for n, c in enumerate(cgroup.PLACED))}
+@pytest.mark.parametrize("tid", [pid(V1, "web1"), thread(V1, "web1", "CPU 0/TCG")])
+def test_a_stray_does_not_hide_where_the_guest_is(tid: int) -> None:
+    astray = {f"{TASK}{tid}/cgroup": "\n".join(f"{n}:{c}:/" for n, c in enumerate(cgroup.PLACED))}
     assert cgroup.of_guest(look(V1, astray), "web1").path == WEB1
 
 
 def test_a_whole_guest_that_left_one_controller_is_still_found() -> None:
-    tasks = [path for path in recorded(V1) if path.startswith("/proc/93/task/") and path.endswith("/cgroup")]
+    tasks = [path for path in recorded(V1) if path.startswith(TASK) and path.endswith("/cgroup")]
     text = {path: recorded(V1)[path].replace(f"memory:{WEB1}", "memory:/machine") for path in tasks}
     assert cgroup.of_guest(look(V1, text), "web1").path == WEB1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.cgroup_looks import V1, V2, WEB1, changed, look
+from tests.looks import V1, V2, WEB1, changed, look
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import cpu_bandwidth
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 from lxml import etree
 
-from tests.unit.disk_looks import ARGUMENTS, CONFIG, LIVE, QUERY, changed, look
+from tests import looks
+from tests.looks import Edits, arguments, by_hand, pid
+from tests.recorded_text import label
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import blockdev, disks
 
+LOOK = "disks/app1"
+LIVE, CONFIG, ARGUMENTS = "virsh dumpxml app1", "virsh dumpxml --inactive app1", "qemu.ARGUMENTS"
+QUERY, PLUGGED = map(label, blockdev.asked("app1"))
+PID, HAND = pid(LOOK, "app1"), by_hand(LOOK, "app1")
+look, changed = partial(looks.look, LOOK), partial(looks.changed, LOOK)
 APP1 = {
     "vda": {
         "device": "disk",
@@ -61,11 +69,11 @@ def test_every_layer_says_the_same(target: str, what: str, value: object) -> Non
 
 @pytest.mark.parametrize(("what", "value"), [item for item in APP1["vda"].items() if item[0] != "device"])
 def test_a_guest_started_by_hand_has_its_arguments(what: str, value: object) -> None:
-    assert disks.actual(look(by_hand=True), "app1", "virtio-disk0", what).value == value
+    assert disks.actual(look(HAND), "app1", "virtio-disk0", what).value == value
 
 
 def test_kinds_of_devices_by_hand() -> None:
-    host = look(by_hand=True)
+    host = look(HAND)
     kinds = [disks.actual(host, "app1", name, "device").value for name in ("virtio-disk0", "ide0-1-0", "scsi0")]
     assert kinds == ["disk", "cdrom", None]
 
@@ -74,7 +82,7 @@ def test_the_drivers_name_is_libvirts_alone() -> None:
     assert disks.config(look(), "app1", "vda", "driver.name").value == "qemu"
     with pytest.raises(NotApplicable, match="no word"):
         disks.actual(look(), "app1", "vda", "driver.name")
-    other = look(changed(CONFIG, 'driver name="qemu" type="raw" cache', 'driver name="tap" type="raw" cache'))
+    other = look(changed(CONFIG, "driver name='qemu' type='raw' cache", "driver name='tap' type='raw' cache"))
     assert disks.config(other, "app1", "vda", "driver.name").value == "tap"
 
 
@@ -88,7 +96,7 @@ def test_a_disk_that_is_not_there_departs_once() -> None:
 
 
 def test_a_disk_that_qemu_does_not_have() -> None:
-    host = look({QUERY: "[]", "qom-list": "[]"})
+    host = look({QUERY: "[]", PLUGGED: "[]"})
     assert disks.actual(host, "app1", "vda", "device").value is None
     with pytest.raises(CannotLook, match="names no device virtio-disk0"):
         disks.actual(host, "app1", "vda", "driver.cache")
@@ -118,10 +126,10 @@ def test_an_empty_drive_has_no_image() -> None:
         ({QUERY: "{"}, "is not JSON"),
         ({QUERY: '{"a": 1}'}, "no list"),
         ({QUERY: "[1]"}, "no list"),
-        (changed(LIVE, '<alias name="virtio-disk0"/>', ""), "names no alias"),
+        (changed(LIVE, "<alias name='virtio-disk0'/>", ""), "names no alias"),
     ],
 )
-def test_what_makes_no_sense_is_an_error(edit: dict[str, str | None], error: str) -> None:
+def test_what_makes_no_sense_is_an_error(edit: Edits, error: str) -> None:
     with pytest.raises(CannotLook, match=error):
         disks.actual(look(edit), "app1", "vda", "driver.cache")
 
@@ -186,7 +194,7 @@ def test_only_the_first_disk_is_booted_from() -> None:
 
 
 def test_a_volume_is_a_file_to_qemu() -> None:
-    host = look(changed(LIVE, '<disk type="file" device="disk">', '<disk type="volume" device="disk">'))
+    host = look(changed(LIVE, "<disk type='file' device='disk'>", "<disk type='volume' device='disk'>"))
     for what in ("source.type", "source.name"):
         with pytest.raises(NotApplicable, match="knows no volumes"):
             disks.actual(host, "app1", "vda", what)
@@ -256,12 +264,15 @@ def test_a_filter_does_not_tell_the_format() -> None:
 
 
 def test_a_usb_disk_has_a_scsi_disk_within() -> None:
-    edits = changed(LIVE, '<alias name="virtio-disk0"/>', '<alias name="usb-disk0"/>')
+    edits = changed(LIVE, "<alias name='virtio-disk0'/>", "<alias name='usb-disk0'/>")
     entry = {"qdev": "/machine/peripheral/usb-disk0/usb-disk0.0/legacy[0]", "inserted": {"drv": "raw"}}
     assert disks.actual(look({**edits, QUERY: json.dumps([entry])}), "app1", "vda", "driver.type").value == "raw"
 
 
-LIBVIRT_10 = """-name
+LIBVIRT_10 = arguments(
+    PID,
+    *"""\
+-name
 guest=app1
 -blockdev
 {"driver":"host_device","filename":"/dev/vg/web1","node-name":"libvirt-1-storage","discard":"unmap","cache":{"direct":true},"aio":"native"}
@@ -274,7 +285,8 @@ guest=app1
 -blockdev
 {"driver":"copy-on-read","node-name":"libvirt-CoR-vdb","file":"libvirt-2-format"}
 -device
-{"driver":"virtio-blk-pci","drive":"libvirt-CoR-vdb","id":"virtio-disk1"}"""
+{"driver":"virtio-blk-pci","drive":"libvirt-CoR-vdb","id":"virtio-disk1"}""".splitlines(),
+)
 
 
 @pytest.mark.parametrize(
@@ -292,15 +304,19 @@ guest=app1
     ],
 )
 def test_arguments_without_a_format_and_with_a_filter(name: str, what: str, value: object) -> None:
-    assert disks.actual(look({ARGUMENTS: LIBVIRT_10}, by_hand=True), "app1", name, what).value == value
+    assert disks.actual(look(HAND | {ARGUMENTS: LIBVIRT_10}), "app1", name, what).value == value
 
 
-OLD = """-name
+OLD = arguments(
+    PID,
+    *"""\
+-name
 guest=app1
 -drive
 file=/var/lib/images/a,,b.qcow2,format=qcow2,if=none,id=drive-virtio-disk0,cache=none,discard=unmap,aio=native,readonly=on
 -device
-virtio-blk-pci,scsi=off,drive=drive-virtio-disk0,id=virtio-disk0,bootindex=2,share-rw=on,num-queues=4,iothread=io-a"""
+virtio-blk-pci,scsi=off,drive=drive-virtio-disk0,id=virtio-disk0,bootindex=2,share-rw=on,num-queues=4,iothread=io-a""".splitlines(),
+)
 
 
 @pytest.mark.parametrize(
@@ -320,15 +336,18 @@ virtio-blk-pci,scsi=off,drive=drive-virtio-disk0,id=virtio-disk0,bootindex=2,sha
     ],
 )
 def test_arguments_of_old_libvirt_or_by_hand(what: str, value: object) -> None:
-    assert disks.actual(look({ARGUMENTS: OLD}, by_hand=True), "app1", "virtio-disk0", what).value == value
+    assert disks.actual(look(HAND | {ARGUMENTS: OLD}), "app1", "virtio-disk0", what).value == value
 
 
 def test_what_old_arguments_do_not_say() -> None:
     with pytest.raises(NotApplicable, match="does not say"):
-        disks.actual(look({ARGUMENTS: OLD}, by_hand=True), "app1", "virtio-disk0", "source.type")
+        disks.actual(look(HAND | {ARGUMENTS: OLD}), "app1", "virtio-disk0", "source.type")
 
 
-NETWORK = """-name
+NETWORK = arguments(
+    PID,
+    *"""\
+-name
 guest=app1
 -blockdev
 {"driver":"rbd","pool":"vms","image":"web1","server":[{"host":"mon1","port":"6789"}],"node-name":"libvirt-1-storage"}
@@ -337,7 +356,8 @@ guest=app1
 -device
 {"driver":"scsi-block","drive":"libvirt-1-format","id":"scsi0-0-0-0","write-cache":"off"}
 -device
-{"driver":"scsi-cd","id":"scsi0-0-0-1"}"""
+{"driver":"scsi-cd","id":"scsi0-0-0-1"}""".splitlines(),
+)
 
 
 @pytest.mark.parametrize(
@@ -355,10 +375,10 @@ guest=app1
     ],
 )
 def test_network_disks_in_arguments(name: str, what: str, value: object) -> None:
-    assert disks.actual(look({ARGUMENTS: NETWORK}, by_hand=True), "app1", name, what).value == value
+    assert disks.actual(look(HAND | {ARGUMENTS: NETWORK}), "app1", name, what).value == value
 
 
 @pytest.mark.parametrize(("name", "what"), [("scsi0-0-0-0", "driver.io"), ("scsi0-0-0-1", "driver.discard")])
 def test_what_network_and_empty_disks_have_not(name: str, what: str) -> None:
     with pytest.raises(NotApplicable):
-        disks.actual(look({ARGUMENTS: NETWORK}, by_hand=True), "app1", name, what)
+        disks.actual(look(HAND | {ARGUMENTS: NETWORK}), "app1", name, what)

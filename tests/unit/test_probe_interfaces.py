@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.unit.nic_looks import CONFIG, FIRST, LIVE, SECOND, Edits, changed, look, recorded
+from tests import looks
+from tests.looks import Edits, by_hand, pid, recorded
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import interfaces as nics
 from virtvet.probes import qemu
-from virtvet.snapshot.model import Completed
+from virtvet.snapshot.model import Completed, Unreadable
 
-PID = recorded()["/run/libvirt/qemu/app1.pid"].strip()
-TAP_OF_FIRST = next(line.split()[-1] for line in recorded()["taps"].splitlines() if PID in line and "vnet" in line)
+APP1 = "interfaces/app1"
+LIVE, CONFIG = "virsh dumpxml app1", "virsh dumpxml --inactive app1"
+FIRST, SECOND = "52:54:00:77:01:14", "52:54:00:77:01:24"
+look, changed = partial(looks.look, APP1), partial(looks.changed, APP1)
+PID = str(pid(APP1, "app1"))
+TAPS = recorded(APP1)["interfaces.TAPS"].splitlines()
+TAP_OF_FIRST = next(line.split()[-1] for line in TAPS if "vnet" in line)
+TAP_OF_ANOTHER = next(
+    match[1]
+    for path in recorded(APP1)
+    if (match := re.fullmatch("/sys/class/net/(vnet[0-9]+)/mtu", path)) and match[1] != TAP_OF_FIRST
+)
 
 
 def values(readings: Any) -> set[Any]:
@@ -118,8 +131,8 @@ def test_an_address_that_nobody_has() -> None:
 
 
 def without_argument(word: str) -> Edits:
-    kept = [line for line in recorded()["arguments"].splitlines(keepends=True) if word not in line]
-    return {"arguments": "".join(kept)}
+    kept = [line for line in recorded(APP1)["qemu.ARGUMENTS"].splitlines(keepends=True) if word not in line]
+    return {"qemu.ARGUMENTS": "".join(kept)}
 
 
 def test_what_was_plugged_in_later_is_known_by_its_tap() -> None:
@@ -131,7 +144,7 @@ def test_what_was_plugged_in_later_is_known_by_its_tap() -> None:
 
 
 def test_a_tap_that_was_deleted_has_no_name() -> None:
-    seen = look(changed("taps", "\tapp1lan", "\t"))
+    seen = look(changed("interfaces.TAPS", "\tapp1lan", "\t"))
     assert nics.target_actual(seen, "app1", "net1").value is None
     assert nics.mac_actual(seen, "app1", "net1").value is None
     with pytest.raises(NotApplicable, match="no end on the host"):
@@ -139,14 +152,14 @@ def test_a_tap_that_was_deleted_has_no_name() -> None:
 
 
 def test_another_processs_tap_is_not_the_guests() -> None:
-    stranger = "".join(f"/proc/1{line[6:]}\n" for line in recorded()["taps"].splitlines() if "app1lan" in line)
-    kept = "".join(f"{line}\n" for line in recorded()["taps"].splitlines() if "app1lan" not in line)
-    assert nics.target_actual(look({"taps": kept + stranger}), "app1", "net1").value is None
+    stranger = "".join(f"/proc/1{line[6:]}\n" for line in TAPS if "app1lan" in line)
+    kept = "".join(f"{line}\n" for line in TAPS if "app1lan" not in line)
+    assert nics.target_actual(look({"interfaces.TAPS": kept + stranger}), "app1", "net1").value is None
 
 
 def test_descriptors_that_we_may_not_read_are_an_error() -> None:
     with pytest.raises(CannotLook, match="may read"):
-        nics.target_actual(look({"taps": ""}), "app1", "net1")
+        nics.target_actual(look({"interfaces.TAPS": ""}), "app1", "net1")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +187,7 @@ BY_HAND = f"""\
 
 def test_a_guest_started_by_hand_is_known_by_its_arguments() -> None:
     """Constructed: the arguments somebody typed."""
-    seen = look({"arguments": BY_HAND}, by_hand=True)
+    seen = look(by_hand(APP1, "app1") | {"qemu.ARGUMENTS": BY_HAND})
     for key in ("net0", SECOND):
         assert nics.mac_actual(seen, "app1", key).value == SECOND
         assert nics.model_actual(seen, "app1", key).value == "virtio"
@@ -192,7 +205,7 @@ def test_a_guest_started_by_hand_is_known_by_its_arguments() -> None:
 def test_a_backend_that_is_no_tap_has_no_end_on_the_host() -> None:
     """Constructed: QEMU's own network stack."""
     text = BY_HAND.replace("tap,id=n0,ifname=app1lan,script=no", "user,id=n0")
-    seen = look({"arguments": text}, by_hand=True)
+    seen = look(by_hand(APP1, "app1") | {"qemu.ARGUMENTS": text})
     assert nics.mac_actual(seen, "app1", "net0").value == SECOND
     for probe in (nics.target_actual, nics.mtu_actual):
         with pytest.raises(NotApplicable, match="no tap"):
@@ -235,11 +248,14 @@ def test_a_state_that_the_kernel_does_not_have_is_an_error() -> None:
 
 
 def test_another_tap_that_went_away_meanwhile_does_not_matter() -> None:
-    gone = {f"/sys/class/net/vnet0/{name}": "UNREADABLE gone" for name in ("master/uevent", "brport/state", "mtu")}
+    gone = {
+        f"/sys/class/net/{TAP_OF_ANOTHER}/{name}": Unreadable("gone")
+        for name in ("master/uevent", "brport/state", "mtu")
+    }
     assert nics.connected_actual(look(gone), "app1", "net1", "bridge").value == "virbr0"
     assert nics.link_actual(look(gone), "app1", "net1", "up").value == "up"
     with pytest.raises(CannotLook):
-        nics.mtu_actual(look({"/sys/class/net/app1lan/mtu": "UNREADABLE no"}), "app1", "net1")
+        nics.mtu_actual(look({"/sys/class/net/app1lan/mtu": Unreadable("no")}), "app1", "net1")
 
 
 def test_a_port_of_nothing_and_of_another_bridge() -> None:
@@ -290,16 +306,16 @@ def test_vlan_tags_in_their_order() -> None:
 
 
 def test_a_device_without_its_driver_is_no_interface() -> None:
-    gone = {what: None for what in recorded() if what.startswith("guest /sys/class/net/eth1/")}
+    gone = {what: None for what in recorded(APP1) if what.startswith("inside app1 /sys/class/net/eth1/")}
     assert nics.mac_guest(look(gone), "app1", "net1").value is None
 
 
 def test_a_port_of_a_bond_keeps_the_address_it_had() -> None:
     """Constructed: both ports of a bond show its address."""
     bond = {
-        "guest /sys/class/net/eth1/address": f"{FIRST}\n",
-        "guest /sys/class/net/eth1/bonding_slave/perm_hwaddr": f"{SECOND}\n",
-        "guest /sys/class/net/bond0/address": f"{FIRST}\n",
+        "inside app1 /sys/class/net/eth1/address": f"{FIRST}\n",
+        "inside app1 /sys/class/net/eth1/bonding_slave/perm_hwaddr": f"{SECOND}\n",
+        "inside app1 /sys/class/net/bond0/address": f"{FIRST}\n",
     }
     assert nics.mac_guest(look(bond), "app1", "net1").value == SECOND
     assert values(nics.driver_guest(look(bond), "app1", "net1")) == {"e1000"}
@@ -308,12 +324,15 @@ def test_a_port_of_a_bond_keeps_the_address_it_had() -> None:
 
 def test_a_carrier_needs_a_device_that_is_up() -> None:
     """The kernel refuses to read `carrier` of a device that is down: Invalid argument."""
-    down = {"guest /sys/class/net/eth1/flags": "0x1002\n", "guest /sys/class/net/eth1/carrier": "UNREADABLE x"}
+    down = {
+        "inside app1 /sys/class/net/eth1/flags": "0x1002\n",
+        "inside app1 /sys/class/net/eth1/carrier": Unreadable("x"),
+    }
     with pytest.raises(NotApplicable, match="not brought eth1 up"):
         nics.link_guest(look(down), "app1", "net1", "up")
     with pytest.raises(CannotLook):
-        nics.link_guest(look({"guest /sys/class/net/eth1/carrier": "UNREADABLE x"}), "app1", "net1", "up")
-    pulled = look({"guest /sys/class/net/eth1/carrier": "0\n"})
+        nics.link_guest(look({"inside app1 /sys/class/net/eth1/carrier": Unreadable("x")}), "app1", "net1", "up")
+    pulled = look({"inside app1 /sys/class/net/eth1/carrier": "0\n"})
     assert values(nics.link_guest(pulled, "app1", "net1", "up")) == {"down"}
 
 
@@ -326,7 +345,7 @@ def test_drivers_of_models(model: str, names: set[str]) -> None:
 
 
 def test_hostile_answers_are_errors_or_nothing() -> None:
-    seen = look({"taps": f"/proc/{PID}/fdinfo/35:iff:\t{'x' * 99}\n/proc/{PID}/fdinfo/x:iff:\ty\n"})
+    seen = look({"interfaces.TAPS": f"/proc/{PID}/fdinfo/35:iff:\t{'x' * 99}\n/proc/{PID}/fdinfo/x:iff:\ty\n"})
     with pytest.raises(CannotLook):
         nics.target_actual(seen, "app1", "net1")
     odd = replace(seen, answers={**seen.answers, qemu.ARGUMENTS: Completed(0, b"/proc/1/cmdline:{]\0", b"")})

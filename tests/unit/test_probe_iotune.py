@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.unit.disk_looks import CONFIG, LIVE, PID, QUERY, changed, look
+from tests import looks
+from tests.looks import Edits, by_hand, pid
+from tests.recorded_text import label
 from virtvet.check import Case
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.probes import iotune
+from virtvet.probes import blockdev, iotune
 from virtvet.profile.disks import Disk
 from virtvet.remedies import iotune as remedy
 from virtvet.remedies.change import CHANGE, Change
 from virtvet.remedies.operations import Throttle
 
+APP1 = "disks/app1"
+LIVE, CONFIG = "virsh dumpxml app1", "virsh dumpxml --inactive app1"
+QUERY, _ = map(label, blockdev.asked("app1"))
+look, changed = partial(looks.look, APP1), partial(looks.changed, APP1)
 MIB = 1 << 20
 VDA = {
     "read_bytes": 20 * MIB,
@@ -82,7 +89,7 @@ def test_what_cannot_be_known() -> None:
     with pytest.raises(NotApplicable, match="DISK-1"):
         iotune.config(look(), "app1", "vdb", "read_bytes")
     with pytest.raises(NotApplicable, match="by hand"):
-        iotune.actual(look(by_hand=True), "app1", "virtio-disk0", "read_bytes")
+        iotune.actual(look(by_hand(APP1, "app1")), "app1", "virtio-disk0", "read_bytes")
     edit = changed(CONFIG, "<read_bytes_sec>20971520<", "<read_bytes_sec>20 MiB<")
     with pytest.raises(CannotLook, match="holds no number"):
         iotune.config(look(edit), "app1", "vda", "read_bytes")
@@ -100,7 +107,7 @@ RIGHT = "--read-bytes-sec 20971520 --write-bytes-sec 10485760 --total-iops-sec 5
 REST = "--total-iops-sec-max-length 2 --size-iops-sec 4096"
 
 
-def planned(edits: Mapping[str, str | None], stated: Mapping[str, Any] = STATED) -> tuple[Change, ...]:
+def planned(edits: Edits, stated: Mapping[str, Any] = STATED) -> tuple[Change, ...]:
     wants = SimpleNamespace(wants=SimpleNamespace(disks={"vda": Disk.model_validate(stated)}))
     target: Any = SimpleNamespace(guests_by_name=lambda: {"app1": wants})
     return remedy.plan(look(edits), Case("", 0, ("app1", "vda", "read_bytes")), target)
@@ -145,7 +152,7 @@ def test_what_was_changed_behind_libvirt_is_taken_back_so() -> None:
             **{"iops_max": 800, "iops_max_length": 2, "iops_size": 4096},
         },
     }
-    assert str(behind).endswith(f"# if /run/libvirt/qemu/app1.pid says '{PID}'")
+    assert str(behind).endswith(f"# if /run/libvirt/qemu/app1.pid says '{pid(APP1, 'app1')}'")
 
 
 @pytest.mark.parametrize(

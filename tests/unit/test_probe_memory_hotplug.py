@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from tests.unit.memory_looks import APP1, ARGUMENTS, CONFIG, DEVICES, LIVE, SYSTEM, Edits, changed, look
+from tests import looks
+from tests.looks import BALLOON_SOURCES, Edits, arguments, pid
+from tests.recorded_text import label
 from virtvet import catalogue
 from virtvet.check import Case, Layer, Reading
 from virtvet.errors import CannotLook, NotApplicable
@@ -20,9 +23,16 @@ from virtvet.profile.memory_size import MIB
 from virtvet.profile.model import MemoryWants, Profile
 from virtvet.remedies import memory_hotplug as remedies
 from virtvet.remedies.change import CannotMend
-from virtvet.snapshot.model import Absent, Content, Snapshot, Status
+from virtvet.snapshot.model import Absent, Content, Failed, Snapshot, Status
 from virtvet.target import HostTarget
 
+LOOK, APP1 = "memory/app1", "app1"
+LIVE, CONFIG, ARGUMENTS = "virsh dumpxml app1", "virsh dumpxml --inactive app1", "qemu.ARGUMENTS"
+look, changed = partial(looks.look, LOOK), partial(looks.changed, LOOK)
+_, DEVICES, _ = map(label, BALLOON_SOURCES)
+NO = Failed("QEMU answered: no")
+SOCKET = Status("socket", 0o600, "root", "root", 0, 0, 0)
+SYSTEM = "inside app1 /sys/devices/system"
 Probe = Callable[..., Reading]
 CELL = "<cell id='0' cpus='0-3' memory='262144' unit='KiB' memAccess='shared'/>"
 MAXIMUM = "<maxMemory slots='4' unit='KiB'>1048576</maxMemory>"
@@ -81,7 +91,7 @@ ONE = ("128 MiB in cell 0",)
         (memory_hotplug.dimms_actual, {}, ONE),
         (memory_hotplug.dimms_actual, {DEVICES: dimms((256 * MIB, 1), (128 * MIB, 0))}, (*ONE, "256 MiB in cell 1")),
         (memory_hotplug.dimms_actual, {DEVICES: dimms((128 * MIB, 0), kind="nvdimm")}, ()),
-        (memory_hotplug.dimms_actual, changed(ARGUMENTS, ",slots=4,maxmem=1048576k", "") | {DEVICES: None}, ()),
+        (memory_hotplug.dimms_actual, changed(ARGUMENTS, ",slots=4,maxmem=1048576k", "") | {DEVICES: NO}, ()),
         (memory_hotplug.dimms_inside, {}, ONE),
         (memory_hotplug.dimms_inside, SMALL, ONE),
         (memory_hotplug.dimms_inside, {f"{SYSTEM}/node/node0/memory32/state": None}, ()),
@@ -93,10 +103,11 @@ def test_dimms(probe: Probe, edits: Edits, value: tuple[str, ...]) -> None:
     assert probe(look(edits), APP1).value == value
 
 
+MORE = arguments(pid(LOOK, APP1), "-numa", "")[:-1]
 TWO_NODES = changed(
     ARGUMENTS,
     NUMA,
-    "node,nodeid=0,cpus=0,cpus=2-3,mem=128\n-numa\nnode,nodeid=1,memdev=ram-node0\n-numa\ndist,src=0,dst=1,val=20",
+    f"node,nodeid=0,cpus=0,cpus=2-3,mem=128\n{MORE}node,nodeid=1,memdev=ram-node0\n{MORE}dist,src=0,dst=1,val=20",
 )
 """Constructed by QEMU's qemu-options.hx."""
 
@@ -167,7 +178,7 @@ def test_memory_of_a_node_inside() -> None:
 
 
 @pytest.mark.parametrize(
-    ("probe", "arguments", "edits"),
+    ("probe", "args", "edits"),
     [
         (memory_hotplug.limit_live, ("slots",), changed(LIVE, "slots='4'", "slots='many'")),
         (memory_hotplug.limit_live, ("maximum",), changed(LIVE, ">1048576<", "><")),
@@ -183,9 +194,9 @@ def test_memory_of_a_node_inside() -> None:
         (memory_hotplug.onlining, (), {f"{SYSTEM}/memory/auto_online_blocks": None}),
     ],
 )
-def test_what_is_not_understood(probe: Probe, arguments: tuple[Any, ...], edits: Edits) -> None:
+def test_what_is_not_understood(probe: Probe, args: tuple[Any, ...], edits: Edits) -> None:
     with pytest.raises(CannotLook):
-        probe(look(edits), APP1, *arguments)
+        probe(look(edits), APP1, *args)
 
 
 def test_inside_a_guest_that_is_shut_off() -> None:
@@ -207,7 +218,7 @@ def test_blocks_that_are_not_online() -> None:
 
 POLICY = f"{SYSTEM}/memory/auto_online_blocks"
 BY_HAND: Edits = {POLICY: "offline\n"}
-UDEV: Edits = BY_HAND | {"inside /run/udev/control": ""}
+UDEV: Edits = BY_HAND | {"inside app1 stat /run/udev/control": SOCKET}
 DEBIAN = 'SUBSYSTEM=="memory", ACTION=="add", TEST=="state", ATTR{state}=="offline", ATTR{state}="online"\n'
 RED_HAT = 'ATTR{state}=="offline", ATTR{state}="$env{.state}"\n'
 """What is taken of 40-redhat.rules (systemd in RHEL 8): lines with ATTR{state}."""
@@ -221,15 +232,18 @@ RED_HAT = 'ATTR{state}=="offline", ATTR{state}="$env{.state}"\n'
         ({POLICY: "online_kernel\n"}, "automatic"),
         (BY_HAND, "by hand"),
         (UDEV, "by hand"),
-        (BY_HAND | {"inside /etc/udev/rules.d/99-hotplug-memory.rules": DEBIAN}, "by hand"),
-        (UDEV | {"inside /etc/udev/rules.d/99-hotplug-memory.rules": DEBIAN}, "automatic"),
-        (UDEV | {"inside /usr/lib/udev/rules.d/40-redhat.rules": RED_HAT}, "automatic"),
-        (UDEV | {"inside /etc/udev/rules.d/40-x.rules": f"# {DEBIAN}"}, "by hand"),
-        (UDEV | {"inside /etc/udev/rules.d/40-x.rules": DEBIAN.replace('"memory"', '"cpu"')}, "by hand"),
-        (UDEV | {"inside /etc/udev/rules.d/40-x.rules": 'ATTR{state}=="online", RUN+="/bin/true"\n'}, "by hand"),
-        (UDEV | {"inside /etc/udev/rules.d/40-x.rules": "", "inside /lib/udev/rules.d/40-x.rules": DEBIAN}, "by hand"),
+        (BY_HAND | {"inside app1 /etc/udev/rules.d/99-hotplug-memory.rules": DEBIAN}, "by hand"),
+        (UDEV | {"inside app1 /etc/udev/rules.d/99-hotplug-memory.rules": DEBIAN}, "automatic"),
+        (UDEV | {"inside app1 /usr/lib/udev/rules.d/40-redhat.rules": RED_HAT}, "automatic"),
+        (UDEV | {"inside app1 /etc/udev/rules.d/40-x.rules": f"# {DEBIAN}"}, "by hand"),
+        (UDEV | {"inside app1 /etc/udev/rules.d/40-x.rules": DEBIAN.replace('"memory"', '"cpu"')}, "by hand"),
+        (UDEV | {"inside app1 /etc/udev/rules.d/40-x.rules": 'ATTR{state}=="online", RUN+="/bin/true"\n'}, "by hand"),
         (
-            UDEV | {"inside /etc/udev/rules.d/39-x.rules": "", "inside /lib/udev/rules.d/40-x.rules": DEBIAN},
+            UDEV | {"inside app1 /etc/udev/rules.d/40-x.rules": "", "inside app1 /lib/udev/rules.d/40-x.rules": DEBIAN},
+            "by hand",
+        ),
+        (
+            UDEV | {"inside app1 /etc/udev/rules.d/39-x.rules": "", "inside app1 /lib/udev/rules.d/40-x.rules": DEBIAN},
             "automatic",
         ),
     ],

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from pydantic import ValidationError
 
-from tests.unit.memory_looks import APP1, ARGUMENTS, BALLOON, CONFIG, DEVICES, LIVE, POLLING, Edits, changed, look
+from tests import looks
+from tests.looks import BALLOON_SOURCES, Edits, by_hand
+from tests.recorded_text import label
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import memory_size
 from virtvet.profile.memory_size import MIB, MemorySize, tolerated
+from virtvet.snapshot.model import Failed
 
+LOOK, APP1 = "memory/app1", "app1"
+LIVE, CONFIG, ARGUMENTS = "virsh dumpxml app1", "virsh dumpxml --inactive app1", "qemu.ARGUMENTS"
+look, changed = partial(looks.look, LOOK), partial(looks.changed, LOOK)
+BALLOON, DEVICES, POLLING = map(label, BALLOON_SOURCES)
+NO = Failed("QEMU answered: no")
 BALLOON_DEVICE = '{"driver":"virtio-balloon-pci","id":"balloon0","bus":"pci.0","addr":"0x5"}'
 WITHOUT_BALLOON = changed(ARGUMENTS, BALLOON_DEVICE, "")
-STATUS = "inside /sys/bus/virtio/devices/virtio2/status"
+STATUS = "inside app1 /sys/bus/virtio/devices/virtio2/status"
 VIRTIO_MEM = {
     "type": "virtio-mem",
     "data": {"memaddr": 0, "requested-size": 64 * MIB, "size": 32 * MIB, "max-size": 256 * MIB, "node": 0},
@@ -50,7 +59,7 @@ def dimm(**changes: object) -> str:
         (memory_size.current, "currentMemory", {}, 352),
         (memory_size.current, "currentMemory", {BALLOON: '{"actual": 335544320}'}, 320),
         (memory_size.current, "currentMemory", {DEVICES: json.dumps([VIRTIO_MEM])}, 384),
-        (memory_size.current, "currentMemory", WITHOUT_BALLOON | {BALLOON: None}, 384),
+        (memory_size.current, "currentMemory", WITHOUT_BALLOON | {BALLOON: NO}, 384),
         (memory_size.current, "currentMemory", WITHOUT_BALLOON | {DEVICES: json.dumps([VIRTIO_MEM])}, 288),
     ],
 )
@@ -77,7 +86,7 @@ def test_mem_total_is_of_the_guest() -> None:
 def test_a_guest_started_by_hand_is_judged_by_its_arguments(option: str, base: int | None) -> None:
     """What `-m` takes: QEMU's qemu-options.hx."""
     edits = changed(ARGUMENTS, "size=262144k,slots=4,maxmem=1048576k", option)
-    seen = look(edits, by_hand=True)
+    seen = look(by_hand(LOOK, APP1) | edits)
     if base:
         assert memory_size.memory(seen, APP1).value == base * MIB
         return
@@ -94,7 +103,7 @@ def test_a_guest_started_by_hand_is_judged_by_its_arguments(option: str, base: i
         ({DEVICES: '[{"type": "dimm"}]'}, "names no size"),
         ({DEVICES: dimm(size="128M")}, "names no size"),
         ({DEVICES: dimm(size=True)}, "names no size"),
-        ({DEVICES: None}, "QEMU answered"),
+        ({DEVICES: NO}, "QEMU answered"),
     ],
 )
 def test_what_is_not_understood_is_no_size(edits: Edits, words: str) -> None:
@@ -102,8 +111,8 @@ def test_what_is_not_understood_is_no_size(edits: Edits, words: str) -> None:
         memory_size.memory(look(edits), APP1)
 
 
-@pytest.mark.parametrize("answer", ["[]", "{}", '{"actual": "1"}', '{"actual": -1}', "nonsense", None])
-def test_a_balloon_that_is_not_understood_has_no_size(answer: str | None) -> None:
+@pytest.mark.parametrize("answer", ["[]", "{}", '{"actual": "1"}', '{"actual": -1}', "nonsense", NO])
+def test_a_balloon_that_is_not_understood_has_no_size(answer: str | Failed) -> None:
     with pytest.raises(CannotLook):
         memory_size.current(look({BALLOON: answer}), APP1)
 
@@ -136,7 +145,7 @@ def test_an_element_that_is_not_understood_has_no_size(text: str) -> None:
         ),
         (memory_size.driver, {}, "driven"),
         (memory_size.driver, {STATUS: "0x00000001\n"}, "not driven"),
-        (memory_size.driver, {"inside /sys/bus/virtio/devices/virtio2/device": "0x0004\n"}, "no balloon"),
+        (memory_size.driver, {"inside app1 /sys/bus/virtio/devices/virtio2/device": "0x0004\n"}, "no balloon"),
         (memory_size.period_config, {}, 5),
         (memory_size.period_live, {}, 5),
         (memory_size.period_live, changed(LIVE, "<stats period='5'/>", ""), 0),
@@ -154,7 +163,7 @@ def test_the_balloon(probe: Callable[..., Reading], edits: Edits, value: object)
         (memory_size.driver, {STATUS: "idle"}),
         (memory_size.driver, {STATUS: None}),
         (memory_size.period_live, changed(LIVE, "<stats period='5'/>", "<stats period='often'/>")),
-        (memory_size.period_actual, {POLLING: None}),
+        (memory_size.period_actual, {POLLING: NO}),
     ],
 )
 def test_a_balloon_that_is_not_understood(probe: Callable[..., Reading], edits: Edits) -> None:

@@ -6,9 +6,12 @@ constructed as iproute2 prints them and libvirt 9.0 was seen to make them elsewh
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from tests.unit.nic_looks import CONFIG, LIVE, Edits, changed, look
+from tests import looks
+from tests.looks import Edits
 from virtvet import catalogue
 from virtvet.check import Layer
 from virtvet.errors import CannotLook, NotApplicable
@@ -19,6 +22,10 @@ from virtvet.profile.model import Profile
 from virtvet.snapshot.model import Completed
 from virtvet.target import HostTarget
 
+APP1 = "interfaces/app1"
+LIVE, CONFIG = "virsh dumpxml app1", "virsh dumpxml --inactive app1"
+TC = "nic_bandwidth.TC"
+look, changed = partial(looks.look, APP1), partial(looks.changed, APP1)
 HTB = """\
 qdisc htb 1: dev app1lan root refcnt 2 r2q 10 default 0x1 direct_packets_stat 0 ver 3.17 direct_qlen 1000
 class htb 1:1 root leaf 2: prio 0 quantum 100000 rate 8Mbit ceil 16Mbit linklayer ethernet burst 512Kb/1 mpu 0b \
@@ -109,12 +116,12 @@ def test_no_average_is_no_limit(xml: str) -> None:
     ],
 )
 def test_what_the_kernel_does(tc: str, way: str, what: str, value: object) -> None:
-    assert nic_bandwidth.actual(look({"tc": tc}), "app1", "net1", way, what).value == value
+    assert nic_bandwidth.actual(look({TC: tc}), "app1", "net1", way, what).value == value
 
 
 def test_a_macvtap_is_the_guests_own_end_so_its_ways_are_swapped() -> None:
     xml = changed(LIVE, "<interface type='bridge'>", "<interface type='direct'>")
-    seen = look({**xml, "tc": HTB + POLICE})
+    seen = look({**xml, TC: HTB + POLICE})
     assert nic_bandwidth.actual(seen, "app1", "net1", "inbound", "average").value == 500_000
     assert nic_bandwidth.actual(seen, "app1", "net1", "outbound", "peak").value == 2_000_000
     with pytest.raises(NotApplicable, match="peak"):
@@ -123,19 +130,19 @@ def test_a_macvtap_is_the_guests_own_end_so_its_ways_are_swapped() -> None:
 
 def test_libvirt_passes_no_peak_of_outbound_to_the_kernel() -> None:
     with pytest.raises(NotApplicable, match="peak"):
-        nic_bandwidth.actual(look({"tc": POLICE}), "app1", "net1", "outbound", "peak")
+        nic_bandwidth.actual(look({TC: POLICE}), "app1", "net1", "outbound", "peak")
 
 
 def test_open_vswitch_limits_by_itself() -> None:
     edit = changed(LIVE, "<target dev='app1lan'/>", "<virtualport type='openvswitch'/><target dev='app1lan'/>")
     with pytest.raises(NotApplicable, match="Open vSwitch"):
-        nic_bandwidth.actual(look({**edit, "tc": HTB}), "app1", "net1", "inbound", "average")
+        nic_bandwidth.actual(look({**edit, TC: HTB}), "app1", "net1", "inbound", "average")
 
 
 def test_a_floor_is_the_class_that_the_address_leads_to() -> None:
-    assert nic_bandwidth.actual(look({"tc": BRIDGE}), "app1", "net0", "inbound", "floor").value == 300_000
+    assert nic_bandwidth.actual(look({TC: BRIDGE}), "app1", "net0", "inbound", "floor").value == 300_000
     other = BRIDGE.replace("00770114", "00770115")
-    assert nic_bandwidth.actual(look({"tc": other}), "app1", "net0", "inbound", "floor").value is None
+    assert nic_bandwidth.actual(look({TC: other}), "app1", "net0", "inbound", "floor").value is None
     assert nic_bandwidth.actual(look(), "app1", "net0", "inbound", "floor").value is None
 
 
@@ -154,7 +161,7 @@ def test_tc_cuts_large_rates_off(rate: int, text: str, seen: int) -> None:
     """Each text is what iproute2 6.1 printed of the rate."""
     assert nic_bandwidth.shown(rate) == seen
     tc = HTB.replace("rate 8Mbit", f"rate {text}")
-    assert nic_bandwidth.actual(look({"tc": tc}), "app1", "net1", "inbound", "average").value == seen
+    assert nic_bandwidth.actual(look({TC: tc}), "app1", "net1", "inbound", "average").value == seen
 
 
 @pytest.mark.parametrize(
@@ -170,7 +177,7 @@ def test_tc_cuts_large_rates_off(rate: int, text: str, seen: int) -> None:
 )
 def test_what_tc_could_not_tell_is_an_error(tc: str) -> None:
     with pytest.raises(CannotLook):
-        nic_bandwidth.actual(look({"tc": tc}), "app1", "net1", "inbound", "average")
+        nic_bandwidth.actual(look({TC: tc}), "app1", "net1", "inbound", "average")
 
 
 def test_what_the_kernel_rounds_may_differ_there() -> None:

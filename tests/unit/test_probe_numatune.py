@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tests.looks import V1, V2, pid, recorded
+from tests.looks import look as group_look
 from tests.unit.backing_looks import MAPPED, XML, cases, look, replaced
-from tests.unit.cgroup_looks import V1, V2, recorded
-from tests.unit.cgroup_looks import look as group_look
 from virtvet.check import Layer, Reading
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.expect import Contains, Within
@@ -88,7 +88,7 @@ def test_a_cpuset_that_binds_elsewhere_departs() -> None:
 
 
 def test_a_thread_that_may_allocate_elsewhere_departs() -> None:
-    path = next(path for path, said in recorded(V1).items() if path.endswith("/status") and "Mems_allowed_list" in said)
+    path = f"/proc/{pid(V1, 'web1')}/task/{pid(V1, 'web1')}/status"
     said = replaced(recorded(V1)[path], "Mems_allowed_list:\t0", "Mems_allowed_list:\t0-1")
     assert {0, 1} in values(numatune.actual_threads(group_look(V1, {path: said}), "web1"))
 

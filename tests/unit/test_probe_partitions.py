@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.unit.cgroup_looks import V1, V2, look
+from tests.looks import V1, V2, look
 from virtvet.catalogue import shipped
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.expect import NotEmpty

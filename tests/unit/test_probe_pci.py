@@ -1,14 +1,18 @@
-"""PCI devices inside the lab's app1 (tests/unit/nic_looks.py)."""
+"""PCI devices inside the lab's app1 ."""
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from tests.unit.nic_looks import look
+from tests import looks
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import pci
+from virtvet.snapshot.model import Unreadable
 
-CARD = "guest /sys/bus/pci/devices/0000:00:03.0/uevent"
+look = partial(looks.look, "interfaces/app1")
+CARD = "inside app1 /sys/bus/pci/devices/0000:00:03.0/uevent"
 
 
 def test_devices_by_vendor_and_device() -> None:
@@ -30,4 +34,4 @@ def test_what_is_not_there_has_no_driver() -> None:
 
 def test_a_device_that_cannot_be_read_is_an_error() -> None:
     with pytest.raises(CannotLook):
-        pci.count(look({CARD: "UNREADABLE Permission denied"}), "app1", "1af4:1000")
+        pci.count(look({CARD: Unreadable("Permission denied")}), "app1", "1af4:1000")

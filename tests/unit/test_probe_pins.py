@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.cgroup_looks import ANCHOR, V1, V2, WEB1, by_hand, changed, look
+from tests.looks import ANCHOR, V1, V2, WEB1, by_hand, changed, look, pid, thread
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import cgroup, pins
 
 CONFIG = "virsh dumpxml --inactive web1"
 BOTH = frozenset({0, 1})
+TASK = f"/proc/{pid(V1, 'web1')}/task"
+OTHER, IOTHREAD, VCPU0, VCPU1 = (
+    thread(V1, "web1", comm) for comm in ("qemu-system-x86", "IO iothread1", "CPU 0/TCG", "CPU 1/TCG")
+)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +44,7 @@ def test_on_v2_the_cpuset_group_is_read_too() -> None:
 
 def test_affinity_and_group_are_two_readings_a_thread() -> None:
     assert [one.source for one in pins.actual(look(V1), "web1", "vcpu0", frozenset({0}))] == [
-        "/proc/93/task/111/status Cpus_allowed_list of vcpu0 (thread 111, CPU 0/TCG)",
+        f"{TASK}/{VCPU0}/status Cpus_allowed_list of vcpu0 (thread {VCPU0}, CPU 0/TCG)",
         f"/sys/fs/cgroup/cpuset{WEB1}/vcpu0/cpuset.cpus",
     ]
 
@@ -58,7 +62,7 @@ def test_what_the_guest_does_not_have_is_not_set() -> None:
 
 
 def test_an_iothread_that_should_run_but_is_not_there_is_an_error() -> None:
-    edit = {"/proc/93/task/109/comm": "qemu-system-x86\n"}
+    edit = {f"{TASK}/{IOTHREAD}/comm": "qemu-system-x86\n"}
     with pytest.raises(CannotLook, match="no thread is iothread1"):
         pins.actual(look(V1, edit), "web1", "iothread1", BOTH)
 
@@ -100,13 +104,13 @@ def test_a_pin_whose_cpus_are_all_offline_does_not_hold() -> None:
 
 
 def test_taskset_moves_a_thread_behind_libvirts_back() -> None:
-    files = {"/proc/93/task/112/status": "Cpus_allowed_list:\t0\n"}
+    files = {f"{TASK}/{VCPU1}/status": "Cpus_allowed_list:\t0\n"}
     affinity, group = pins.actual(look(V1, files), "web1", "vcpu1", BOTH)
     assert (affinity.value, group.value) == ({0}, BOTH)
 
 
 def test_every_emulator_thread_counts() -> None:
-    files = {"/proc/93/task/110/status": "Cpus_allowed_list:\t0\n"}
+    files = {f"{TASK}/{OTHER}/status": "Cpus_allowed_list:\t0\n"}
     found = pins.actual(look(V1, files), "web1", "emulator", BOTH)
     assert [one.value for one in found].count(frozenset({0})) == 1
     assert len(found) == 4
@@ -138,12 +142,12 @@ def test_threads_that_sleep_say_nothing() -> None:
 
 
 def test_a_guest_started_by_hand_has_affinities_but_no_group() -> None:
-    hand = by_hand("hand,debug-threads=on")
+    hand = look(V1, by_hand(V1, "web1") | changed(V1, "qemu.ARGUMENTS", "guest=web1,", "guest=hand,"))
     [vcpu0] = pins.actual(hand, "hand", "vcpu0", frozenset({0}))
-    assert (vcpu0.value, vcpu0.source.split()[0]) == ({0}, "/proc/93/task/111/status")
+    assert (vcpu0.value, vcpu0.source.split()[0]) == ({0}, f"{TASK}/{VCPU0}/status")
     others = pins.actual_others(hand, "hand", ("vcpu0", "vcpu1", "iothread1"), BOTH)
     assert {one.value for one in others} == {BOTH}
-    assert all(one.source.startswith("/proc/93/task/") for one in others)
+    assert all(one.source.startswith(TASK) for one in others)
     for layer in (pins.config, pins.live):
         with pytest.raises(NotApplicable, match="libvirt does not know it"):
             layer(hand, "hand", "vcpu0", BOTH)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.unit.cgroup_looks import V1, V2, WEB1, changed, look
+from tests.looks import V1, V2, WEB1, changed, look, pid, thread
 from virtvet.probes import placement
 
 OPENSTACK = "/machine/openstack.partition"
-VCPU0 = "/proc/93/task/111/cgroup"
+TID = thread(V1, "web1", "CPU 0/TCG")
+VCPU0 = f"/proc/{pid(V1, 'web1')}/task/{TID}/cgroup"
 
 
 def test_partition_as_libvirt_says_it() -> None:
@@ -28,7 +29,7 @@ def test_nobody_is_astray() -> None:
 def test_a_thread_out_of_its_partition_is_named_once() -> None:
     edit = changed(V1, VCPU0, f"memory:{WEB1}", "memory:/machine")
     assert placement.outside(look(V1, edit), "web1", OPENSTACK).value == {
-        "vcpu0 (thread 111, CPU 0/TCG): memory in /machine"
+        f"vcpu0 (thread {TID}, CPU 0/TCG): memory in /machine"
     }
     assert placement.misplaced(look(V1, edit), "web1", OPENSTACK).value == set()
 
@@ -42,7 +43,7 @@ def test_a_thread_in_anothers_group_is_in_its_partition() -> None:
     edit = changed(V1, VCPU0, f"cpu:{WEB1}/vcpu0", f"cpu:{WEB1}/emulator")
     assert placement.outside(look(V1, edit), "web1", OPENSTACK).value == set()
     assert placement.misplaced(look(V1, edit), "web1", OPENSTACK).value == {
-        f"vcpu0 (thread 111, CPU 0/TCG): cpu in {WEB1}/emulator"
+        f"vcpu0 (thread {TID}, CPU 0/TCG): cpu in {WEB1}/emulator"
     }
 
 

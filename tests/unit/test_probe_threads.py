@@ -6,16 +6,25 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.cgroup_looks import V1, V2, by_hand, changed, look
+from tests.looks import V1, V2, WEB1, Edits, by_hand, changed, comms, look, pid, thread
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import threads
 from virtvet.snapshot.model import Snapshot
 
-ROLES = {93: "emulator", 108: "emulator", 109: "iothread1", 110: "emulator", 111: "vcpu0", 112: "vcpu1"}
+NAMED = {"CPU 0/TCG": "vcpu0", "CPU 1/TCG": "vcpu1", "IO iothread1": "iothread1"}
+ROLES = {tid: NAMED.get(comm, "emulator") for tid, comm in comms(V1, "web1").items()}
+TASK = f"/proc/{pid(V1, 'web1')}/task"
+OTHER, VCPU0, VCPU1 = (thread(V1, "web1", comm) for comm in ("qemu-system-x86", "CPU 0/TCG", "CPU 1/TCG"))
 
 
-def roles(name: str, guest: str, edits: dict[str, str | None] | None = None) -> dict[int, str]:
+def roles(name: str, guest: str, edits: Edits | None = None) -> dict[int, str]:
     return {one.tid: one.role for one in threads.threads(look(name, edits), guest)}
+
+
+def hand(name: str, edits: Edits | None = None) -> Snapshot:
+    """The process of web1, as if somebody had started it without libvirt with this -name."""
+    named = changed(V1, "qemu.ARGUMENTS", "guest=web1,debug-threads=on", name)
+    return look(V1, by_hand(V1, "web1") | named | dict(edits or {}))
 
 
 def in_role(snapshot: Snapshot, guest: str, role: str) -> list[threads.Thread]:
@@ -39,17 +48,17 @@ def test_kvms_own_thread_is_where_the_vcpu_is_that_made_it(comm: str, role: str)
 
 
 def test_a_name_alone_makes_no_vcpu() -> None:
-    assert roles(V1, "web1", {"/proc/93/task/108/comm": "CPU 0/TCG\n"}) == ROLES
+    assert roles(V1, "web1", {f"{TASK}/{OTHER}/comm": "CPU 0/TCG\n"}) == ROLES
 
 
 def test_membership_alone_makes_no_role() -> None:
-    group = "1:cpu:/machine/openstack.partition/qemu-2-web1.libvirt-qemu/iothread1\n"
-    assert roles(V1, "web1", {"/proc/93/task/108/cgroup": group}) == ROLES
+    group = f"1:cpu:{WEB1}/iothread1\n"
+    assert roles(V1, "web1", {f"{TASK}/{OTHER}/cgroup": group}) == ROLES
 
 
 @pytest.mark.parametrize("name", ["stat", "cgroup", "comm", "status"])
 def test_a_thread_that_ended_meanwhile_is_left_out(name: str) -> None:
-    assert 108 not in roles(V1, "web1", {f"/proc/93/task/108/{name}": None})
+    assert OTHER not in roles(V1, "web1", {f"{TASK}/{OTHER}/{name}": None})
 
 
 def test_single_threaded_tcg_has_no_vcpu_threads() -> None:
@@ -69,7 +78,7 @@ def test_single_threaded_tcg_has_no_vcpu_threads() -> None:
         ({"/run/libvirt/qemu/web1.xml": ""}, "names no vCPU"),
     ],
 )
-def test_what_cannot_be_told_is_an_error(edits: dict[str, str | None], reason: str) -> None:
+def test_what_cannot_be_told_is_an_error(edits: Edits, reason: str) -> None:
     with pytest.raises(CannotLook, match=reason):
         roles(V1, "web1", edits)
 
@@ -92,7 +101,7 @@ def test_affinity_is_a_set_with_its_line() -> None:
 
 
 def test_a_status_without_affinity_is_an_error() -> None:
-    snapshot = look(V1, {"/proc/93/task/111/status": "Name:\tCPU 0/TCG\n"})
+    snapshot = look(V1, {f"{TASK}/{VCPU0}/status": "Name:\tCPU 0/TCG\n"})
     with pytest.raises(CannotLook):
         threads.allowed(snapshot, in_role(snapshot, "web1", "vcpu0")[0])
 
@@ -118,22 +127,22 @@ def test_a_short_stat_is_an_error() -> None:
 
 @pytest.mark.parametrize("name", ["hand,debug-threads=on", "guest=hand,debug-threads=on"])
 def test_of_a_guest_started_by_hand_vcpus_are_known_by_name(name: str) -> None:
-    assert {one.tid: one.role for one in threads.threads(by_hand(name), "hand")} == ROLES
+    assert {one.tid: one.role for one in threads.threads(hand(name), "hand")} == ROLES
 
 
 def test_without_names_nothing_says_which_thread_is_which() -> None:
     for name in ("hand", "hand,debug-threads=off"):
         with pytest.raises(NotApplicable, match="by hand, without debug-threads=on"):
-            threads.threads(by_hand(name), "hand")
+            threads.threads(hand(name), "hand")
 
 
 def test_one_thread_of_all_vcpus_is_none_of_theirs() -> None:
-    one = {"/proc/93/task/111/comm": "ALL CPUs/TCG\n", "/proc/93/task/112/comm": "CPU x/TCG\n"}
-    found = threads.threads(by_hand("hand,debug-threads=on", one), "hand")
-    assert {thread.role for thread in found if thread.tid in (111, 112)} == {"emulator"}
+    one = {f"{TASK}/{VCPU0}/comm": "ALL CPUs/TCG\n", f"{TASK}/{VCPU1}/comm": "CPU x/TCG\n"}
+    found = threads.threads(hand("hand,debug-threads=on", one), "hand")
+    assert {thread.role for thread in found if thread.tid in (VCPU0, VCPU1)} == {"emulator"}
 
 
 def test_a_process_that_ended_is_an_error_by_hand_too() -> None:
-    gone = replace(by_hand("hand,debug-threads=on"), by_hand={"hand": 1})
+    gone = replace(hand("hand,debug-threads=on"), by_hand={"hand": 1})
     with pytest.raises(CannotLook, match="no QEMU process 1 that we may read"):
         threads.threads(gone, "hand")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.unit.nic_looks import LIVE, Edits, changed, look, recorded
+from tests import looks
+from tests.looks import Edits, pid
 from virtvet.check import Case
 from virtvet.remedies.change import CannotMend, Change
 from virtvet.remedies.interfaces import bring_up, plug
 
 NO_TARGET: Any = None
+APP1 = "interfaces/app1"
+LIVE = "virsh dumpxml app1"
+look, changed = partial(looks.look, APP1), partial(looks.changed, APP1)
 TAP = "/sys/class/net/app1lan"
 MASTER = f"{TAP}/master/uevent"
-PID = recorded()["/run/libvirt/qemu/app1.pid"].strip()
+PID = str(pid(APP1, "app1"))
 STILL = f"   # if /proc/{PID}/cmdline says 'app1'"
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.unit.cgroup_looks import ANCHOR, V1, V2, WEB1, changed, look
+from tests.looks import ANCHOR, V1, V2, WEB1, Edits, changed, look, pid, thread
 from virtvet.check import Case
 from virtvet.errors import CannotLook
 from virtvet.expect import NotEmpty
@@ -26,6 +25,8 @@ CPUSET = f"/sys/fs/cgroup/cpuset{WEB1}/vcpu0/cpuset.cpus"
 LIVE, CONFIG = "virsh dumpxml web1", "virsh dumpxml --inactive web1"
 PIN0 = "<vcpupin vcpu='0' cpuset='0'/>"
 NO_TARGET: Any = None
+TASK = f"/proc/{pid(V1, 'web1')}/task"
+VCPU0, IOTHREAD = (thread(V1, "web1", comm) for comm in ("CPU 0/TCG", "IO iothread1"))
 
 
 def lines(change: Change) -> list[str]:
@@ -34,14 +35,13 @@ def lines(change: Change) -> list[str]:
 
 
 def affinity(tid: int, cpus: str) -> str:
-    scope = "/machine/openstack.partition/qemu-2-web1.libvirt-qemu"
-    return f"{V1}$ taskset -pc {cpus} {tid}   # if /proc/93/task/{tid}/cgroup says '{scope}'"
+    return f"hv1$ taskset -pc {cpus} {tid}   # if {TASK}/{tid}/cgroup says '{WEB1}'"
 
 
 # --- pins
 
 
-def repin(edits: Mapping[str, str | None], role: str, *cpus: int, look_at: str = V1) -> tuple[Change, ...]:
+def repin(edits: Edits, role: str, *cpus: int, look_at: str = V1) -> tuple[Change, ...]:
     wanted = frozenset(cpus)
     return pins.plan(look(look_at, edits), Case(f"web1/{role}", wanted, ("web1", role, wanted)), NO_TARGET)
 
@@ -53,11 +53,11 @@ PLANS: dict[str, tuple[dict[str, str | None], str, tuple[int, ...], list[str]]] 
         "vcpu0",
         (0,),
         [
-            f"{V1}$ virsh vcpupin web1 0 0 --live",
+            "hv1$ virsh vcpupin web1 0 0 --live",
             "--",
-            f"{V1}$ virsh vcpupin web1 0 0 --live",
-            f"{V1}$ tee {CPUSET} <<< '0-1\n'   # if {CPUSET} is there",
-            affinity(111, "0"),
+            "hv1$ virsh vcpupin web1 0 0 --live",
+            f"hv1$ tee {CPUSET} <<< '0-1\n'   # if {CPUSET} is there",
+            affinity(VCPU0, "0"),
         ],
     ),
     "every layer must change": (
@@ -65,38 +65,38 @@ PLANS: dict[str, tuple[dict[str, str | None], str, tuple[int, ...], list[str]]] 
         "vcpu0",
         (1,),
         [
-            f"{V1}$ virsh vcpupin web1 0 1 --live",
-            f"{V1}$ virsh vcpupin web1 0 1 --config",
+            "hv1$ virsh vcpupin web1 0 1 --live",
+            "hv1$ virsh vcpupin web1 0 1 --config",
             "--",
-            f"{V1}$ virsh vcpupin web1 0 0 --config",
-            f"{V1}$ virsh vcpupin web1 0 0 --live",
-            affinity(111, "0"),
+            "hv1$ virsh vcpupin web1 0 0 --config",
+            "hv1$ virsh vcpupin web1 0 0 --live",
+            affinity(VCPU0, "0"),
         ],
     ),
     "the configuration has no pin": (
         changed(V1, CONFIG, PIN0, ""),
         "vcpu0",
         (0,),
-        [f"{V1}$ virsh vcpupin web1 0 0 --config", "--", f"{V1}$ virsh edit web1   # without the pin of vcpu0"],
+        ["hv1$ virsh vcpupin web1 0 0 --config", "--", "hv1$ virsh edit web1   # without the pin of vcpu0"],
     ),
     "an iothread": (
         {},
         "iothread1",
         (0,),
         [
-            f"{V1}$ virsh iothreadpin web1 1 0 --live",
-            f"{V1}$ virsh iothreadpin web1 1 0 --config",
+            "hv1$ virsh iothreadpin web1 1 0 --live",
+            "hv1$ virsh iothreadpin web1 1 0 --config",
             "--",
-            f"{V1}$ virsh iothreadpin web1 1 1 --config",
-            f"{V1}$ virsh iothreadpin web1 1 1 --live",
-            affinity(109, "1"),
+            "hv1$ virsh iothreadpin web1 1 1 --config",
+            "hv1$ virsh iothreadpin web1 1 1 --live",
+            affinity(IOTHREAD, "1"),
         ],
     ),
     "a guest that is shut off": (
         {LIVE: None},
         "vcpu0",
         (1,),
-        [f"{V1}$ virsh vcpupin web1 0 1 --config", "--", f"{V1}$ virsh vcpupin web1 0 0 --config"],
+        ["hv1$ virsh vcpupin web1 0 1 --config", "--", "hv1$ virsh vcpupin web1 0 0 --config"],
     ),
 }
 
@@ -138,7 +138,7 @@ def test_a_partition_is_created_where_it_is_missing_with_those_above_it() -> Non
     (change,) = create("/machine/a/b", "memory", "cpuset")
     memory, cpuset = "/sys/fs/cgroup/memory/machine/a.partition", "/sys/fs/cgroup/cpuset/machine/a.partition"
     assert change.title == "create the partition /machine/a/b in memory, cpuset"
-    assert [str(step.do).removeprefix(f"{V1}$ ") for step in change.steps] == [
+    assert [str(step.do).removeprefix("hv1$ ") for step in change.steps] == [
         f"mkdir -- {memory}",
         f"mkdir -- {memory}/b.partition",
         f"mkdir -- {cpuset}",
@@ -177,7 +177,7 @@ def test_an_empty_cpuset_is_filled(expected: object, do: str) -> None:
     path = "/sys/fs/cgroup/cpuset/machine/openstack.partition/cpuset.cpus"
     case = Case("/machine/openstack.partition cpus", expected, ("/machine/openstack.partition", "cpus"))
     (change,) = partitions.plan_filling(look(V1, {path: "\n"}), case, NO_TARGET)
-    assert lines(change) == [f"{V1}$ {do.format(path=path)}", "--", f"{V1}$ tee {path} <<< '\n'   # if {path} is there"]
+    assert lines(change) == [f"hv1$ {do.format(path=path)}", "--", f"hv1$ tee {path} <<< '\n'   # if {path} is there"]
 
 
 # --- shares

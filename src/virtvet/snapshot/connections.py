@@ -199,6 +199,6 @@ class HostLinks:
     def close(self) -> None:
         """Guests first: they travel through the host."""
         self.libvirt.close()
-        for guest in self._guests.values():
+        for guest in list(self._guests.values()):  # one that was given up may still be on its way in
             guest.close()
         self.transport.close()
