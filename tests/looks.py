@@ -29,6 +29,7 @@ from virtvet.probes import (
     qmp,
     ram,
     threads,
+    vcpus,
 )
 from virtvet.snapshot.model import Absent, Answer, Snapshot
 from virtvet.snapshot.sources import HostSource, Source
@@ -99,6 +100,9 @@ RECORDINGS: Mapping[str, Recording] = {
             *(qmp.asked(guest, "query-memdev") for guest in BACKED),
         ),
         elements=(*MEMORY_XML, "metadata"),
+    ),
+    "vcpus/app1": Recording(
+        "hv1", ("app1",), (*GROUPS, vcpus.asked("app1")), (vcpus.ONLINE, vcpus.PRESENT, vcpus.POSSIBLE), in_lab=False
     ),
     "qemu/hv1": Recording("hv1", ("web1", "db1", "plain1", "app1"), qemu.SOURCES),
     "qemu/hv2": Recording("hv2", ("web2", "mute2", "hand2"), qemu.SOURCES),

@@ -101,7 +101,7 @@ def test_a_device_that_the_guest_has_for_itself_has_no_tap(source: str) -> None:
     """Made up: `<interface type='hostdev'>`, or one of a network with <forward mode='hostdev'/>, is a vfio-pci."""
     edits = {
         **changed(LIVE, "<interface type='bridge'>", source),
-        **changed("arguments", f'"mac":"{SECOND}"', '"mac":"52:54:00:00:00:09"'),
+        **changed("qemu.ARGUMENTS", f'"mac":"{SECOND}"', '"mac":"52:54:00:00:00:09"'),
     }
     for probe in (nics.mac_actual, nics.target_actual, nics.mtu_actual, nics.model_actual):
         with pytest.raises(NotApplicable):

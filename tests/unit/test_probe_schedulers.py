@@ -1,4 +1,4 @@
-"""Schedulers as libvirt was told, and as the kernel keeps them. Recorded: tests/unit/cgroup_looks.py, APP1."""
+"""Schedulers as libvirt was told, and as the kernel keeps them. Recorded: tests/probes/vcpus/app1.txt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from tests.unit.cgroup_looks import APP1, changed, look, recorded
+from tests.looks import changed, look, recorded
 from virtvet.check import Case
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import schedulers
@@ -15,6 +15,7 @@ from virtvet.profile.schedulers import RealTime, Schedulers
 from virtvet.remedies import schedulers as remedy
 from virtvet.remedies.change import CannotMend
 
+APP1 = "vcpus/app1"
 CONFIG, LIVE = "virsh dumpxml --inactive app1", "virsh dumpxml app1"
 VCPU0 = '<vcpusched vcpus="0" scheduler="batch"/>'
 NAMED = ("vcpu0", "vcpu1", "emulator", "iothread1")
@@ -170,18 +171,18 @@ GIVEN = "   # if /proc/107/task/{}/cmdline says 'guest=app1,'"
 def test_a_thread_gets_its_scheduler_back() -> None:
     case = Case("app1/vcpu0", "batch", ("app1", "vcpu0"))
     assert plan(case, ran_as(FIRST, 0, 0)) == [
-        "app1$ chrt --batch -p 0 131" + GIVEN.format(131),
+        "hv1$ chrt --batch -p 0 131" + GIVEN.format(131),
         "--",
-        "app1$ chrt --other -p 0 131" + GIVEN.format(131),
+        "hv1$ chrt --other -p 0 131" + GIVEN.format(131),
     ]
 
 
 def test_what_was_inherited_is_taken_away() -> None:
     case = Case("app1/others", "other", ("app1", NAMED))
     assert plan(case, ran_as(THIRD, 1, 1)) == [
-        "app1$ chrt --other -p 0 136" + GIVEN.format(136),
+        "hv1$ chrt --other -p 0 136" + GIVEN.format(136),
         "--",
-        "app1$ chrt --fifo -p 1 136" + GIVEN.format(136),
+        "hv1$ chrt --fifo -p 1 136" + GIVEN.format(136),
     ]
 
 

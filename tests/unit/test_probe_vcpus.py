@@ -1,4 +1,4 @@
-"""vCPUs on every layer. Recorded: tests/unit/cgroup_looks.py, APP1; rules of udev as distributions have them."""
+"""vCPUs on every layer. Recorded: tests/probes/vcpus/app1.txt; rules of udev as distributions have them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import ValidationError
 
-from tests.unit.cgroup_looks import APP1, V1, V2, changed, look
+from tests.looks import V1, V2, changed, look
 from virtvet.check import Case
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import cpu_bandwidth, hotplug_rules, placement, vcpus
@@ -19,10 +19,11 @@ from virtvet.remedies.change import CannotMend
 from virtvet.snapshot.model import Absent, Answer, Completed, Content, Snapshot, Status
 from virtvet.snapshot.sources import Source
 
+APP1 = "vcpus/app1"
 CONFIG, LIVE = "virsh dumpxml --inactive app1", "virsh dumpxml app1"
 VCPU = '<vcpu placement="static" cpuset="0-1" current="3">4</vcpu>'
 QMP = "query-cpus-fast of app1's QEMU"
-INSIDE = "app1:/sys/devices/system/cpu"
+INSIDE = "inside app1 /sys/devices/system/cpu"
 BOTH = frozenset({0, 1})
 
 
@@ -144,12 +145,12 @@ def test_an_answer_that_makes_no_sense_is_an_error(said: str) -> None:
     ],
 )
 def test_the_maximum_stands_in_qemus_arguments(smp: str, most: int) -> None:
-    edit = changed(APP1, "arguments of QEMU", "2,maxcpus=4,sockets=1,dies=1,cores=2,threads=2", smp)
+    edit = changed(APP1, "qemu.ARGUMENTS", "2,maxcpus=4,sockets=1,dies=1,cores=2,threads=2", smp)
     assert vcpus.actual_maximum(look(APP1, edit), "app1", "maximum").value == most
 
 
 def test_without_smp_there_is_one() -> None:
-    edit = {"arguments of QEMU": "/proc/107/cmdline:-name\n/proc/107/cmdline-guest=app1,debug-threads=on\n"}
+    edit = {"qemu.ARGUMENTS": "/proc/107/cmdline:-name\n/proc/107/cmdline-guest=app1,debug-threads=on\n"}
     assert vcpus.actual_maximum(look(APP1, edit), "app1", "maximum").value == 1
 
 
@@ -334,8 +335,8 @@ def test_offline_vcpus_are_brought_online() -> None:
     case = Case("app1/current", 3, ("app1", "current"))
     (change,) = remedy.plan_online(snapshot, case, None)  # type: ignore[arg-type]
     first = "/sys/devices/system/cpu/cpu1/online"
-    assert str(change.steps[0].do) == f"app1$ tee {first} <<< '1\n'   # if {first} is there"
-    assert str(change.undo[-1]) == f"app1$ tee {first} <<< '0\n'   # if {first} is there"
+    assert str(change.steps[0].do) == f"hv1/app1$ tee {first} <<< '1\n'   # if {first} is there"
+    assert str(change.undo[-1]) == f"hv1/app1$ tee {first} <<< '0\n'   # if {first} is there"
     assert len(change.steps) == 2
 
 
