@@ -1,4 +1,4 @@
-"""Interfaces on every layer, on what the lab's app1 showed (tests/unit/nic_looks.py) and on what it cannot show."""
+"""Interfaces on every layer, on what the lab's app1 showed and on what it cannot show."""
 
 from __future__ import annotations
 
