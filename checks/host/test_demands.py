@@ -7,13 +7,13 @@ from typing import Any
 
 from virtvet.check import Case, Control, Reading, Severity, check
 from virtvet.probes import demands
-from virtvet.probes.demands import Demand, Numbers, Together
+from virtvet.profile import Profile
+from virtvet.profile import demands as wanted
+from virtvet.profile.demands import Guests
 from virtvet.snapshot.model import Snapshot
-from virtvet.target import GuestTarget, HostTarget
-from virtvet.units import UNLIMITED, Share
+from virtvet.target import HostTarget
 
 NONE: frozenset[str] = frozenset()
-HOST = "the host"
 
 POSSIBLE = Control(
     id="PROFILE-1",
@@ -28,88 +28,27 @@ POSSIBLE = Control(
 )
 
 
-def _matched(host: HostTarget) -> list[GuestTarget]:
-    return [guest for guest in host.guests if guest.matched]
-
-
-def _of(host: HostTarget, guest: GuestTarget, path: str, wanted: Any) -> Demand[Any]:
-    """path: keys below the guest's entry, with slashes: `cpu/pins/vcpu/0`."""
-    steps = [int(step) if step.isdigit() else step for step in path.split("/")]
-    return Demand(guest.name, path.replace("/", "."), wanted, host.profile.place_of(guest.name, *steps))
-
-
-def _of_partition(host: HostTarget, path: str, key: str, wanted: Any) -> Demand[Any]:
-    return Demand(path, key, wanted, host.profile.place("host", "partitions", path, key))
-
-
-def cpus(host: HostTarget) -> Iterator[Numbers]:
-    """Every list of the host's CPUs."""
-    for guest in _matched(host):
-        for path, wanted in _cpu_lists(guest):
-            yield _of(host, guest, path, wanted)
-    for name, partition in host.wants.partitions.items():
-        if partition.cpuset:
-            yield _of_partition(host, name, "cpuset", partition.cpuset)
-
-
-def _cpu_lists(guest: GuestTarget) -> Iterator[tuple[str, frozenset[int]]]:
-    if pins := guest.wants.cpu.pins:
-        yield from ((f"cpu/pins/vcpu/{number}", cpus) for number, cpus in pins.vcpu.items())
-        yield from ((f"cpu/pins/iothread/{number}", cpus) for number, cpus in pins.iothread.items())
-        named = {"emulator": pins.emulator, "default": pins.default}
-        yield from ((f"cpu/pins/{name}", cpus) for name, cpus in named.items() if cpus)
-
-
-def nodes(host: HostTarget) -> Iterator[Numbers]:
-    """Every list of the host's NUMA nodes."""
-    for name, partition in host.wants.partitions.items():
-        if partition.memory_nodes:
-            yield _of_partition(host, name, "memory_nodes", partition.memory_nodes)
-
-
-def exclusive(host: HostTarget) -> Iterator[Numbers]:
-    """The CPUs that are a guest's alone."""
-    for guest in _matched(host):
-        if guest.wants.cpu.pins and guest.wants.cpu.pins.exclusive:
-            yield _of(host, guest, "cpu/pins/exclusive", guest.wants.cpu.pins.alone)
-
-
-def hard_limits(host: HostTarget) -> Iterator[Together]:
-    """The hard limits of all guests in each partition whose limit is stated, and of all on the host."""
-    limits = [_of(host, guest, "memory/limits/hard", size) for guest in _matched(host) if (size := _hard(guest))]
-    inside = {guest.name: guest.wants.partition for guest in _matched(host)}
-    for name, partition in host.wants.partitions.items():
-        members = tuple(one for one in limits if f"{inside[one.who]}/".startswith(f"{name}/"))
-        if members and isinstance(partition.memory, int | Share) and partition.memory != UNLIMITED:
-            yield Together(members, name, partition.memory)
-    if limits:
-        yield Together(tuple(limits), HOST, demands.WHOLE)
-
-
-def _hard(guest: GuestTarget) -> int:
-    limits = guest.wants.memory.limits
-    return limits.hard if limits and isinstance(limits.hard, int) else 0
-
-
-Kind = tuple[Callable[[HostTarget], Iterable[object]], Callable[..., Reading]]
+Kind = tuple[Callable[[Profile, Guests], Iterable[Any]], Callable[[Snapshot, tuple[Any, ...]], Reading]]
 KINDS: dict[str, Kind] = {
-    "CPUs": (cpus, demands.cpus),
-    "NUMA nodes": (nodes, demands.nodes),
-    "exclusive CPUs": (exclusive, demands.exclusive),
-    "hard limits": (hard_limits, demands.together),
+    "CPUs": (wanted.cpus, demands.cpus),
+    "NUMA nodes": (wanted.nodes, demands.nodes),
+    "exclusive CPUs": (wanted.exclusive, demands.exclusive),
+    "hard limits": (wanted.hard_limits, demands.memory),
+    "memory": (wanted.memory, demands.memory),
 }
 
 
 def kinds(host: HostTarget) -> Iterator[Case]:
-    """Every kind of demand that the profile has."""
-    for kind, (wanted, _probe) in KINDS.items():
-        if found := tuple(wanted(host)):
+    """Every kind of demand that the profile has of this host and its guests."""
+    guests = {guest.name: guest.wants for guest in host.guests if guest.matched}
+    for kind, (demanded, _probe) in KINDS.items():
+        if found := tuple(demanded(host.profile, guests)):
             yield Case(kind, NONE, (kind, found))
 
 
-def met(snapshot: Snapshot, kind: str, wanted: tuple[object, ...]) -> Reading:
+def met(snapshot: Snapshot, kind: str, demanded: tuple[Any, ...]) -> Reading:
     """The demands that cannot be met, each with its place in the profile; none if all can."""
-    return KINDS[kind][1](snapshot, wanted)
+    return KINDS[kind][1](snapshot, demanded)
 
 
 @check(POSSIBLE, cases=kinds, actual=met, sources=demands.SOURCES)

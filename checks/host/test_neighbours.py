@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from virtvet.check import Case, Control, Severity, check
-from virtvet.expect import AtMost
+from virtvet.expect import AtMost, ranges
 from virtvet.probes import commitments, neighbours
 from virtvet.profile.neighbours import MemorySums, Neighbours, VcpuSums
 from virtvet.target import HostTarget
@@ -22,7 +22,7 @@ EXCLUSIVE = Control(
     rationale="A pin binds the guest that has it, and keeps nobody else away: one guest without pins, or started by "
     "hand, and the CPUs are shared. Every QEMU process of the host is looked at.",
     hint="virsh -c qemu:///system vcpupin OTHER 0 ELSEWHERE --live --config   "
-    "# emulatorpin, iothreadpin, too; CPUs {cpus} are {guest}'s alone",
+    "# emulatorpin, iothreadpin, too; exclusive are: {owners}",
     references=(f"{DOMAIN}#cpu-tuning", "https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html"),
 )
 CORES = Control(
@@ -72,12 +72,11 @@ MEMORY = Control(
 
 
 def exclusive(host: HostTarget) -> Iterator[Case]:
-    """Every guest whose CPUs are its alone."""
-    for guest in host.guests:
-        pins = guest.wants.cpu.pins
-        if guest.matched and pins and (cpus := pins.alone):
-            words = {"cpus": ",".join(map(str, sorted(cpus)))}
-            yield Case(guest.name, NONE, (guest.name, cpus), guest.name, words)
+    """All guests of the host whose CPUs are theirs alone."""
+    pins = {guest.name: guest.wants.cpu.pins for guest in host.guests if guest.matched}
+    if owners := {name: cpus for name, wants in pins.items() if wants and (cpus := wants.alone)}:
+        words = {"owners": "; ".join(f"{name} {ranges(cpus)}" for name, cpus in owners.items())}
+        yield Case("exclusive CPUs", NONE, (owners,), words=words)
 
 
 @check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from virtvet.expect import Anything, AtLeast, Between, Contains, OneOf, Within, matches, ranges, show
+from virtvet.expect import Anything, AtLeast, AtMost, Between, Contains, OneOf, Within, matches, ranges, show
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,10 @@ from virtvet.expect import Anything, AtLeast, Between, Contains, OneOf, Within, 
         (AtLeast(30), 30, True),
         (AtLeast(30), 29.9, False),
         (AtLeast(30), "31", False),
+        (AtMost(30), 30, True),
+        (AtMost(30), 30.1, False),
+        (AtMost(30), "29", False),
+        (AtMost(30), None, False),
         (Between(30, 40), 30, True),
         (Between(30, 40), 41, False),
         (Between(30, 40), "31", False),
@@ -46,6 +50,7 @@ def test_matches(expected: object, value: object, good: bool) -> None:
         (frozenset({"b", "a"}), "a, b"),
         ({"x": 1}, "x=1"),
         (AtLeast(30, "days"), "at least 30 days"),
+        (AtMost(1.5, "vCPUs for each CPU"), "at most 1.5 vCPUs for each CPU"),
     ],
 )
 def test_show(value: object, shown: str) -> None:

@@ -21,6 +21,7 @@ MAY_BE_ABSENT = {
     "/proc/sys/user/max_": "no limit",
     "stat /run/systemd/system": "another init",
     "stat /run/udev/control": "another device manager",
+    "/sys/devices/system/node/online": "no NUMA: node 0",
 }
 
 

@@ -55,8 +55,8 @@ MISTAKES = {
         },
     ),
     "alone nobody knows where": (
-        "guests:\n  web1: {cpu: {pins: {exclusive: true}}}",
-        {"p.yaml:3:23: web1: cpu.pins.exclusive: neither vcpu: nor default: says on which CPUs"},
+        "guests:\n  'web*': {cpu: {pins: {exclusive: true}}}\n  web2: {cpu: {pins: {vcpu: {0: 1}}}}",
+        {"p.yaml:3:25: web1: cpu.pins.exclusive: neither vcpu: nor default: says on which CPUs"},
     ),
     "hard limits in a partition": (
         "host: {partitions: {/machine: {memory: 700 MiB}, /machine/a: {memory: 10%}, /machine/b: {}}}\nguests:\n"

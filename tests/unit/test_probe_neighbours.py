@@ -18,29 +18,29 @@ NONE: frozenset[str] = frozenset()
 
 INTRUDERS = {
     "nobody": (Guest("db1", 200, ON_0), NONE, NONE),
-    "pinned there": (Guest("db1", 200, {"emulator": "0", "vcpu0": "3-4"}), {"db1 (vcpu0) on CPU 3"}, "as told"),
-    "no pin at all": (Guest("db1", 200, {"vcpu0": ""}), {"db1 (emulator, vcpu0) on CPU 2-3"}, "as told"),
+    "pinned there": (Guest("db1", 200, {"emulator": "0", "vcpu0": "3-4"}), {"db1 (vcpu0) on CPU 3 of web1"}, "as told"),
+    "no pin at all": (Guest("db1", 200, {"vcpu0": ""}), {"db1 (emulator, vcpu0) on CPU 2-3 of web1"}, "as told"),
     "by <vcpu cpuset>": (
         Guest("db1", 200, {"vcpu0": ""}, ON_0, vcpu="<vcpu cpuset='0-2'>1</vcpu>"),
-        {"db1 (emulator, vcpu0) on CPU 2"},
+        {"db1 (emulator, vcpu0) on CPU 2 of web1"},
         NONE,
     ),
-    "taskset": (Guest("db1", 200, ON_0, {"emulator": "0-2"}), NONE, {"db1 (emulator) on CPU 2"}),
+    "taskset": (Guest("db1", 200, ON_0, {"emulator": "0-2"}), NONE, {"db1 (emulator) on CPU 2 of web1"}),
     "kept away by its partition": (Guest("db1", 200, {"vcpu0": ""}, ON_0, partition="/machine/a"), NONE, NONE),
     "where numad says": (
         Guest("db1", 200, {"vcpu0": ""}, {"emulator": "0", "vcpu0": "2"}, vcpu="<vcpu placement='auto'>1</vcpu>"),
         NONE,
-        {"db1 (vcpu0) on CPU 2"},
+        {"db1 (vcpu0) on CPU 2 of web1"},
     ),
     "started by hand": (
         Guest("hand", 200, {"vcpu0": ""}, by_hand=True),
         NONE,
-        {"hand (emulator, vcpu0) on CPU 2-3"},
+        {"hand (emulator, vcpu0) on CPU 2-3 of web1"},
     ),
     "without a name": (
         Guest("", 200, {"vcpu0": ""}, {"emulator": "0", "vcpu0": "3"}, by_hand=True),
         NONE,
-        {"process 200 (vcpu0) on CPU 3"},
+        {"process 200 (vcpu0) on CPU 3 of web1"},
     ),
     "asking QEMU what it can do": (
         Guest("", 200, {"vcpu0": ""}, by_hand=True, arguments=("-machine", "none,accel=kvm:tcg")),
@@ -54,29 +54,39 @@ INTRUDERS = {
 def test_intruders(name: str) -> None:
     other, told, kept = INTRUDERS[name]
     snapshot = look([WEB1, other])
-    assert neighbours.told_intruders(snapshot, "web1", ALONE).value == told
-    assert neighbours.kept_intruders(snapshot, "web1", ALONE).value == (told if kept == "as told" else kept)
+    assert neighbours.told_intruders(snapshot, {"web1": ALONE, "off": ALONE}).value == told
+    assert neighbours.kept_intruders(snapshot, {"web1": ALONE, "off": ALONE}).value == (
+        told if kept == "as told" else kept
+    )
 
 
 def test_a_guest_is_no_intruder_on_its_own_cpus() -> None:
     snapshot = look([WEB1])
-    assert neighbours.kept_intruders(snapshot, "web1", frozenset(range(8))).value == NONE
+    assert neighbours.kept_intruders(snapshot, {"web1": frozenset(range(8))}).value == NONE
 
 
 def test_recorded_from_the_lab() -> None:
     """web1 has vCPU 0 on CPU 0, and db1 all of its threads."""
-    told = neighbours.told_intruders(recorded(V1), "web1", frozenset({0}))
-    assert told.value == {"db1 (emulator, vcpu0) on CPU 0"}
-    assert neighbours.kept_intruders(recorded(V1), "web1", frozenset({0})).value == told.value
+    owners = {"web1": frozenset({0})}
+    told = neighbours.told_intruders(recorded(V1), owners)
+    assert told.value == {"db1 (emulator, vcpu0) on CPU 0 of web1"}
+    assert neighbours.kept_intruders(recorded(V1), owners).value == told.value
 
 
 def test_nobody_intrudes_on_a_guest_that_does_not_run() -> None:
-    with pytest.raises(CannotLook, match="no such domain"):
-        neighbours.told_intruders(look([]), "web1", ALONE)
     hand = Guest("hand", 200, {"vcpu0": ""}, by_hand=True)
-    with pytest.raises(NotApplicable, match="by hand"):
-        neighbours.told_intruders(look([hand]), "hand", ALONE)
-    assert neighbours.kept_intruders(look([hand]), "hand", ALONE).value == NONE
+    with pytest.raises(NotApplicable, match="no guest with exclusive CPUs runs"):
+        neighbours.told_intruders(look([hand]), {"hand": ALONE, "web1": ALONE})
+    assert neighbours.kept_intruders(look([hand]), {"hand": ALONE, "web1": ALONE}).value == NONE
+
+
+def test_two_guests_that_claim_one_cpu_intrude_on_each_other() -> None:
+    snapshot = look([WEB1, Guest("db1", 200, {"emulator": "0", "vcpu0": "3"})])
+    owners = {"web1": ALONE, "db1": frozenset({3})}
+    assert neighbours.told_intruders(snapshot, owners).value == {
+        "db1 (vcpu0) on CPU 3 of web1",
+        "web1 (vcpu1) on CPU 3 of db1",
+    }
 
 
 @pytest.mark.parametrize(
@@ -162,6 +172,11 @@ def test_memory_without_cpus_is_near_to_nobody_but_belongs_to_the_host() -> None
     assert neighbours.kept_remote(look([Guest("a", 100, {"vcpu0": ""})], more)).value == NONE
     bound = Guest("a", 100, {"vcpu0": ""}, mems="1", xml=_tuned("1"))
     assert neighbours.told_remote(look([bound], more)).value == {"a: vCPUs 0 on node 0, memory of node 1"}
+
+
+def test_a_node_without_memory_gives_none() -> None:
+    more = {neighbours.NODES_WITH_MEMORY: Content(b"0\n")}
+    assert neighbours.kept_remote(look([Guest("a", 100, {"vcpu0": "0"})], more)).value == NONE
 
 
 def test_a_kernel_without_numa_has_no_nodes() -> None:

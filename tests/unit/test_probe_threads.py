@@ -146,3 +146,19 @@ def test_a_process_that_ended_is_an_error_by_hand_too() -> None:
     gone = replace(hand("hand,debug-threads=on"), by_hand={"hand": 1})
     with pytest.raises(CannotLook, match="no QEMU process 1 that we may read"):
         threads.threads(gone, "hand")
+
+
+def test_threads_of_a_process_that_libvirt_does_not_know_are_known_by_name() -> None:
+    roles = {thread.role for thread in threads.of_process(look(V2), 700)}
+    assert roles == {"vcpu0", "vcpu1", "emulator", "iothread1"}
+    unnamed = changed(V2, "/proc/700/task/710/comm", "CPU 0/KVM", "qemu-system-x86")
+    assert "vcpu0" not in {thread.role for thread in threads.of_process(look(V2, unnamed), 700)}
+
+
+def test_nodes_and_memory_of_a_process() -> None:
+    thread = in_role(look(V1), "web1", "vcpu0")[0]
+    assert threads.nodes(look(V1), thread).value == {0}
+    with pytest.raises(CannotLook, match="VmRSS"):
+        threads.resident(look(V1), 93)
+    edit = {"/proc/93/task/93/status": "VmRSS:\t  154336 kB\n"}
+    assert threads.resident(look(V1, edit), 93).value == 158040064

@@ -150,3 +150,12 @@ def test_a_file_of_the_largest_size_is_read(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text("a: 1\n#" + "x" * (MAX_BYTES - 6))
     assert read(path).plain() == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "column"),
+    [((), 1, 1), (("a",), 1, 1), (("a", "b"), 2, 3), (("a", "b", 1), 2, 10), (("a", "c"), 1, 1), (("x", "y"), 1, 1)],
+)
+def test_place_of_a_path_or_of_the_last_key_that_stands(path, line, column):
+    root = parse("a:\n  b: [1, 2]\n", "x.yaml")
+    assert root.place(*path) == Position("x.yaml", line, column)

@@ -7,7 +7,7 @@ bear no name. `live` is what libvirt was told of its own; `actual` is every QEMU
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -50,13 +50,16 @@ class Use:
 
 def running(snapshot: Snapshot) -> dict[str, etree._Element]:
     """The live XML of every guest that runs in libvirt's hands. Raises CannotLook."""
-    domains = snapshot.read(Libvirt()).domains.values()
-    return {one.name: domain_xml.live(snapshot, one.name) for one in domains if one.live_xml is not None}
+    return {name: domain_xml.live(snapshot, name) for name in _names(snapshot)}
+
+
+def _names(snapshot: Snapshot) -> list[str]:
+    return [one.name for one in snapshot.read(Libvirt()).domains.values() if one.live_xml is not None]
 
 
 def at_work(snapshot: Snapshot) -> dict[str, int]:
     """Every QEMU process by its guest's name, or `process 4711` where it has none. Raises CannotLook."""
-    known = {threads.pid(snapshot, name): name for name in running(snapshot)}
+    known = {threads.pid(snapshot, name): name for name in _names(snapshot)}
     known |= {number: name for name, number in snapshot.by_hand.items()}
     every = {*known, *qemu.processes(snapshot)}
     return {known.get(number, f"process {number}"): number for number in sorted(every)}
@@ -64,8 +67,7 @@ def at_work(snapshot: Snapshot) -> dict[str, int]:
 
 def threads_of(snapshot: Snapshot, name: str, process: int) -> tuple[Thread, ...]:
     """All threads of a process; libvirt says which of its own are vCPUs. Raises CannotLook."""
-    own = name in snapshot.read(Libvirt()).domains and name not in snapshot.by_hand
-    return threads.threads(snapshot, name) if own else threads.of_process(snapshot, process)
+    return threads.threads(snapshot, name) if name in _names(snapshot) else threads.of_process(snapshot, process)
 
 
 def told(snapshot: Snapshot) -> list[Use]:
@@ -110,26 +112,33 @@ def kept(snapshot: Snapshot) -> list[Use]:
 # --- exclusive CPUs
 
 
-def told_intruders(snapshot: Snapshot, guest: str, cpus: Cpus) -> Reading:
-    """The other guests that libvirt lets run on a guest's CPUs: {"db1 (emulator, vcpu0) on CPU 1"}; none if all is
-    well. Raises NotApplicable when the guest does not run."""
-    domain_xml.live(snapshot, guest)
-    return _intruders(told(snapshot), guest, cpus, LIVE)
+def told_intruders(snapshot: Snapshot, owners: Mapping[str, Cpus]) -> Reading:
+    """The guests that libvirt lets run on another's exclusive CPUs: {"db1 (emulator, vcpu0) on CPU 1 of web1"}.
+
+    owners: exclusive CPUs by guest; of those that run. Raises NotApplicable when none does.
+    """
+    return _intruders(told(snapshot), owners, _names(snapshot), LIVE)
 
 
-def kept_intruders(snapshot: Snapshot, guest: str, cpus: Cpus) -> Reading:
+def kept_intruders(snapshot: Snapshot, owners: Mapping[str, Cpus]) -> Reading:
     """As `told_intruders`, of what the kernel lets run there."""
-    threads.pid(snapshot, guest)
-    return _intruders(kept(snapshot), guest, cpus, f"{ACTUAL}, task/*/status")
+    return _intruders(kept(snapshot), owners, at_work(snapshot), f"{ACTUAL}, task/*/status")
 
 
-def _intruders(uses: Iterable[Use], guest: str, cpus: Cpus, source: str) -> Reading:
-    found: dict[tuple[str, Cpus], set[str]] = defaultdict(set)
+def _intruders(uses: Iterable[Use], owners: Mapping[str, Cpus], there: Collection[str], source: str) -> Reading:
+    owners = {owner: cpus for owner, cpus in owners.items() if owner in there}
+    if not owners:
+        raise NotApplicable("no guest with exclusive CPUs runs")
+    found: dict[tuple[str, str, Cpus], set[str]] = defaultdict(set)
     for use in uses:
-        if use.guest != guest and (common := use.cpus & cpus):
-            found[use.guest, common].add(use.role)
-    lines = {f"{name} ({', '.join(sorted(roles))}) on CPU {ranges(on)}" for (name, on), roles in found.items()}
-    return Reading(frozenset(lines), source, "\n".join(sorted(lines)))
+        for owner, cpus in owners.items():
+            if use.guest != owner and (common := use.cpus & cpus):
+                found[use.guest, owner, common].add(use.role)
+    lines = (
+        f"{who} ({', '.join(sorted(roles))}) on CPU {ranges(on)} of {owner}"
+        for (who, owner, on), roles in found.items()
+    )
+    return _listed(lines, source)
 
 
 # --- cores
@@ -153,8 +162,8 @@ def _sharing(snapshot: Snapshot, uses: Iterable[Use], source: str) -> Reading:
         inside = {name: cpus & core for name, cpus in guests.items() if cpus & core}
         if len(inside) > 1 and len(frozenset[int]().union(*inside.values())) > 1:
             shared[", ".join(sorted(inside))].append(core)
-    lines = {f"{names} share core {' and '.join(map(ranges, found))}" for names, found in shared.items()}
-    return Reading(frozenset(lines), f"{source}; {CORES}", "\n".join(sorted(lines)))
+    lines = (f"{names} share core {' and '.join(map(ranges, found))}" for names, found in shared.items())
+    return _listed(lines, f"{source}; {CORES}")
 
 
 def _vcpu_cpus(uses: Iterable[Use]) -> dict[str, Cpus]:
@@ -211,7 +220,7 @@ def told_remote(snapshot: Snapshot) -> Reading:
         for name, domain in running(snapshot).items()
         for line in _told_remote(there, name, domain, {use.role: use.cpus for use in _told(snapshot, name, domain)})
     ]
-    return _remote(lines, LIVE)
+    return _listed(lines, f"{LIVE}; {NODE_CPUS}")
 
 
 def _told_remote(there: Nodes, name: str, domain: etree._Element, own: Mapping[str, Cpus]) -> Iterator[str]:
@@ -222,8 +231,10 @@ def _told_remote(there: Nodes, name: str, domain: etree._Element, own: Mapping[s
 
 
 def _mismatch(there: Nodes, name: str, what: str, run: frozenset[int], memory: frozenset[int]) -> Iterator[str]:
-    """A node without CPUs is near to nobody: its memory is remote only where it was asked for by itself."""
-    near = memory & there.both if memory == there.with_memory else memory
+    """A node without CPUs is near to nobody: its memory is remote only where it was asked for by itself. One without
+    memory gives none."""
+    gives = memory & there.with_memory
+    near = gives & there.both if gives == there.with_memory else gives
     if run & there.with_memory != near:
         yield f"{name}: {what} on node {ranges(run)}, memory of node {ranges(memory)}"
 
@@ -250,7 +261,7 @@ def kept_remote(snapshot: Snapshot) -> Reading:
     """Guests whose vCPU threads may run on other nodes than they may take memory from (Mems_allowed_list)."""
     there = nodes(snapshot)
     found = (_kept_remote(snapshot, there, name, process) for name, process in at_work(snapshot).items())
-    return _remote((line for lines in found for line in lines), f"{ACTUAL}, task/*/status")
+    return _listed((line for lines in found for line in lines), f"{ACTUAL}, task/*/status; {NODE_CPUS}")
 
 
 def _kept_remote(snapshot: Snapshot, there: Nodes, name: str, process: int) -> Iterator[str]:
@@ -262,9 +273,9 @@ def _kept_remote(snapshot: Snapshot, there: Nodes, name: str, process: int) -> I
         yield from _mismatch(there, name, "vCPUs", there.of_cpus(run), memory)
 
 
-def _remote(lines: Iterable[str], source: str) -> Reading:
+def _listed(lines: Iterable[str], source: str) -> Reading:
     found = frozenset(lines)
-    return Reading(found, f"{source}; {NODE_CPUS}", "\n".join(sorted(found)))
+    return Reading(found, source, "\n".join(sorted(found)))
 
 
 def _lists(snapshot: Snapshot, source: Glob) -> dict[str, Cpus]:

@@ -1,12 +1,24 @@
-"""What `tls`, `daemon` and `listeners` say of the same thing must be the same: else no host could ever match."""
+"""What several concerns say of the same thing must be the same: else no host, or no guest, could ever match."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
+from virtvet.expect import ranges
 from virtvet.profile.daemon import Daemon
 from virtvet.profile.listeners import Listeners
+from virtvet.profile.memory_backing import MemoryBacking
+from virtvet.profile.memory_hotplug import Cell
+from virtvet.profile.memory_limits import MemoryLimits
+from virtvet.profile.memory_size import MemorySize
 from virtvet.profile.tls import Tls
+from virtvet.profile.topology import Topology
+from virtvet.profile.vcpus import VcpuWants
+
+if TYPE_CHECKING:
+    from virtvet.profile.model import CpuWants, MemoryWants
 
 
 def of_daemon(daemon: Daemon | None, tls: Tls | None) -> None:
@@ -21,6 +33,77 @@ def of_listeners(listeners: Listeners | None, daemon: Daemon | None, tls: Tls | 
         _refuse(_listeners(listeners, daemon))
     if listeners and listeners.tls is False and tls and (tls.handshake or tls.hostname):
         raise ValueError("tls: false, but tls: handshake: and hostname: want an answer on that port")
+
+
+def of_vcpus(vcpus: VcpuWants | None, topology: Topology | None) -> None:
+    """Raises ValueError where the topology has room for more or less vCPUs than there may be.
+
+    libvirt starts no such guest (qemuValidateDomainVCpuTopology, src/qemu/qemu_validate.c).
+    """
+    maximum, places = vcpus and vcpus.maximum, _factors(topology)
+    if maximum and places and _is_whole(topology) and math.prod(places.values()) != maximum:
+        product = " × ".join(f"{count} {name}" for name, count in places.items())
+        raise ValueError(f"maximum: {maximum} vCPUs, but topology: has {product} = {math.prod(places.values())}")
+    if maximum and places and maximum % math.prod(places.values()):
+        product = " × ".join(f"{count} {name}" for name, count in places.items())
+        raise ValueError(f"maximum: {maximum} vCPUs are no multiple of topology: {product}")
+
+
+def maximum_of(vcpus: VcpuWants | None, topology: Topology | None) -> int | None:
+    """How many vCPUs a guest may have, by either; None when neither says."""
+    if vcpus and vcpus.maximum:
+        return vcpus.maximum
+    return math.prod(_factors(topology).values()) if _is_whole(topology) else None
+
+
+def of_numbers(what: str, numbers: Iterable[int], maximum: int | None) -> None:
+    """Raises ValueError where a vCPU is named that the guest never has."""
+    if maximum and (lost := sorted(number for number in numbers if number >= maximum)):
+        raise ValueError(f"{what} names vCPU {lost[0]}, but the guest has at most {maximum}: 0 to {maximum - 1}")
+
+
+def of_limits(limits: MemoryLimits | None, size: MemorySize | None, backing: MemoryBacking | None) -> None:
+    """Raises ValueError where a guest may not use the memory it has. Huge pages are not counted by these limits."""
+    if not limits or not size or not size.memory or not isinstance(limits.hard, int) or (backing and backing.hugepages):
+        return
+    if limits.hard < size.memory:
+        sizes = f"hard: {limits.hard >> 20} MiB is less than size: memory: {size.memory >> 20} MiB"
+        raise ValueError(f"{sizes}: the kernel would kill the guest when it uses its memory")
+
+
+def of_cells(memory: MemoryWants, cpu: CpuWants) -> None:
+    """Raises ValueError where the guest's NUMA cells are not made of its vCPUs, or others name a cell there is not."""
+    cells = memory.hotplug.cells if memory.hotplug else {}
+    if cells:
+        _refuse(_cells(cells, maximum_of(cpu.vcpus, cpu.topology)))
+        _refuse(_other_cells(cells, memory))
+
+
+def _cells(cells: Mapping[int, Cell], maximum: int | None) -> Iterator[str]:
+    seats, every = frozenset[int]().union(*(cell.cpus or () for cell in cells.values())), frozenset(range(maximum or 0))
+    if maximum and (lost := seats - every):
+        yield f"hotplug: cells: name vCPU {ranges(lost)}, but the guest has at most {maximum}: 0 to {maximum - 1}"
+    elif maximum and all(cell.cpus for cell in cells.values()) and (lost := every - seats):
+        yield f"hotplug: cells: leave out vCPU {ranges(lost)} of {maximum}: libvirt would put them into the first cell"
+
+
+def _other_cells(cells: Mapping[int, Cell], memory: MemoryWants) -> Iterator[str]:
+    named = {"numatune: cells:": frozenset(memory.numatune.cells if memory.numatune else ())}
+    pages = memory.backing.hugepages if memory.backing else None
+    named["backing: hugepages: nodes:"] = (None if isinstance(pages, bool) or not pages else pages.nodes) or frozenset()
+    for key, numbers in named.items():
+        if lost := numbers - {*cells}:
+            yield f"{key} names cell {ranges(lost)}, which is not among hotplug: cells: ({ranges(cells)})"
+
+
+def _factors(topology: Topology | None) -> dict[str, int]:
+    stated = {name: getattr(topology, name, None) for name in ("sockets", "dies", "cores", "threads")}
+    return {name: count for name, count in stated.items() if count}
+
+
+def _is_whole(topology: Topology | None) -> bool:
+    """Without `dies` libvirt takes one; the others must be in its XML."""
+    return {"sockets", "cores", "threads"} <= {*_factors(topology)}
 
 
 def _refuse(contradictions: Iterator[str]) -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from virtvet import yamlfile
 from virtvet.errors import BadInput, Position
+from virtvet.profile.demands import impossible
 from virtvet.profile.model import Profile
 from virtvet.validate import nearest, validated
 from virtvet.yamlfile import Node, merged
@@ -59,6 +60,8 @@ def load_profile(name_or_path: str) -> Profile:
     for name in profile.guests:
         if not has_magic(name):  # a guest known by name: do all entries that match it go together?
             profile.guest(name)
+    if problems := tuple(impossible(profile)):
+        raise BadInput(problems)
     return profile
 
 

@@ -34,7 +34,7 @@ from virtvet.profile.schedulers import Schedulers
 from virtvet.profile.shares import Share
 from virtvet.profile.tls import Tls
 from virtvet.profile.topology import Topology
-from virtvet.profile.vcpus import Vcpus
+from virtvet.profile.vcpus import Vcpus, VcpuWants
 from virtvet.validate import validated
 from virtvet.yamlfile import Key, Node, located, merged
 
@@ -84,6 +84,19 @@ class CpuWants(Wants):
     schedulers: Schedulers | None = None
     """Policy and priority of each thread."""
 
+    @field_validator("vcpus")
+    @classmethod
+    def _vcpus_fill_the_topology(cls, vcpus: VcpuWants | None, info: ValidationInfo) -> VcpuWants | None:
+        agreement.of_vcpus(vcpus, info.data.get("topology"))
+        return vcpus
+
+    @field_validator("pins", "schedulers")
+    @classmethod
+    def _vcpus_exist(cls, wants: Pins | Schedulers | None, info: ValidationInfo) -> Pins | Schedulers | None:
+        maximum = agreement.maximum_of(info.data.get("vcpus"), info.data.get("topology"))
+        agreement.of_numbers("vcpu:", wants.vcpu if wants else (), maximum)
+        return wants
+
 
 class MemoryWants(Wants):
     """A guest's memory."""
@@ -104,6 +117,12 @@ class MemoryWants(Wants):
     def _parts_make_the_whole(cls, hotplug: MemoryHotplug | None, info: ValidationInfo) -> MemoryHotplug | None:
         memory_hotplug.agree(info.data.get("size"), hotplug)
         return hotplug
+
+    @field_validator("limits")
+    @classmethod
+    def _limits_leave_the_memory(cls, limits: MemoryLimits | None, info: ValidationInfo) -> MemoryLimits | None:
+        agreement.of_limits(limits, info.data.get("size"), info.data.get("backing"))
+        return limits
 
 
 class GuestWants(Wants):
@@ -133,6 +152,13 @@ class GuestWants(Wants):
     @classmethod
     def _memory_suits_the_system(cls, memory: MemoryWants, info: ValidationInfo) -> MemoryWants:
         guest_os.suits(info.data.get("os"), memory.hotplug)
+        return memory
+
+    @field_validator("memory")
+    @classmethod
+    def _cells_hold_the_vcpus(cls, memory: MemoryWants, info: ValidationInfo) -> MemoryWants:
+        if cpu := info.data.get("cpu"):
+            agreement.of_cells(memory, cpu)
         return memory
 
 

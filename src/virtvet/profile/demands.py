@@ -1,0 +1,195 @@
+"""What a profile demands of its host, each with its place in the files, and what its guests cannot all have at once.
+
+Some is known when the profile is loaded, of guests known by name; the rest once a host's guests are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from glob import has_magic
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from virtvet.errors import Position, Problem
+from virtvet.expect import ranges
+from virtvet.profile.pins import Pins
+from virtvet.units import Share
+
+if TYPE_CHECKING:
+    from virtvet.profile.model import GuestWants, Profile
+
+T = TypeVar("T")
+Guests = Mapping[str, "GuestWants"]
+"""Guests of one host by their names, with all entries that match."""
+HOST = "the host"
+WHOLE = Share(Decimal(100))
+"""All of the host's memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand(Generic[T]):
+    """Something wanted. `who` wants it ("web1", "/machine"), as `key` of the profile, which stands `at` a place."""
+
+    who: str
+    key: str
+    wanted: T
+    at: Position
+
+    def problem(self, why: str) -> Problem:
+        """`site.yaml:9:7: web1: cpu.pins.vcpu.0: there is no CPU 7 (the host has 0-3)`"""
+        return Problem(f"{self.who}: {self.key}: {why}", at=self.at)
+
+
+Numbers = Demand[frozenset[int]]
+Bytes = Demand[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Sizes that must fit together into one: the limit of a partition, or the host's memory."""
+
+    demands: tuple[Bytes, ...]
+    name: str
+    room: int | Share
+
+    def problem(self, host: int | None = None) -> Problem | None:
+        """What is too much; None when all fit, or nobody knows yet how many bytes the host has."""
+        room = self.room
+        if isinstance(room, Share):
+            if host is None:
+                return None
+            room = room.of(host)
+        asked = sum(one.wanted for one in self.demands)
+        first, *others = self.demands
+        names = f" with {', '.join(one.who for one in others)}" if others else ""
+        why = f"{asked >> 20} MiB{names}, and {self.name} has {room >> 20} MiB"
+        return first.problem(why) if asked > room else None
+
+
+# --- what is demanded
+
+
+def cpus(profile: Profile, guests: Guests) -> Iterator[Numbers]:
+    """Every list of the host's CPUs."""
+    for name, wants in guests.items():
+        yield from (_of(profile, name, path, wanted) for path, wanted in _cpu_lists(wants))
+    for name, partition in profile.host.partitions.items():
+        if partition.cpuset:
+            yield _of_partition(profile, name, "cpuset", partition.cpuset)
+
+
+def _cpu_lists(wants: GuestWants) -> Iterator[tuple[str, frozenset[int]]]:
+    pins = wants.cpu.pins or Pins()
+    yield from ((f"cpu.pins.vcpu.{number}", cpus) for number, cpus in pins.vcpu.items())
+    yield from ((f"cpu.pins.iothread.{number}", cpus) for number, cpus in pins.iothread.items())
+    single = {"cpu.pins.emulator": pins.emulator, "cpu.pins.default": pins.default}
+    single["cpu.vcpus.cpuset"] = wants.cpu.vcpus.cpuset if wants.cpu.vcpus else None
+    yield from ((path, cpus) for path, cpus in single.items() if cpus)
+
+
+def nodes(profile: Profile, guests: Guests) -> Iterator[Numbers]:
+    """Every list of the host's NUMA nodes."""
+    for name, wants in guests.items():
+        if numatune := wants.memory.numatune:
+            bound = {"memory.numatune.nodes": numatune.nodes}
+            bound |= {f"memory.numatune.cells.{number}.nodes": cell.nodes for number, cell in numatune.cells.items()}
+            yield from (_of(profile, name, path, wanted) for path, wanted in bound.items() if wanted)
+    for name, partition in profile.host.partitions.items():
+        if partition.memory_nodes:
+            yield _of_partition(profile, name, "memory_nodes", partition.memory_nodes)
+
+
+def exclusive(profile: Profile, guests: Guests) -> Iterator[Numbers]:
+    """The CPUs that are a guest's alone; an empty set where nobody said which."""
+    for name, wants in guests.items():
+        if wants.cpu.pins and wants.cpu.pins.exclusive:
+            yield _of(profile, name, "cpu.pins.exclusive", wants.cpu.pins.alone)
+
+
+def hard_limits(profile: Profile, guests: Guests) -> Iterator[Together]:
+    """The hard limits of all guests in each partition whose limit is stated, and of all on the host."""
+    limits = [_of(profile, name, "memory.limits.hard", size) for name, one in guests.items() if (size := _hard(one))]
+    for path, partition in profile.host.partitions.items():
+        members = tuple(one for one in limits if _within(guests[one.who].partition, path))
+        if members and isinstance(partition.memory, int | Share):
+            yield Together(members, path, partition.memory)
+    if limits:
+        yield Together(tuple(limits), HOST, WHOLE)
+
+
+def _hard(wants: GuestWants) -> int:
+    limits = wants.memory.limits
+    return limits.hard if limits and isinstance(limits.hard, int) else 0
+
+
+def _within(partition: str | None, path: str) -> bool:
+    return f"{partition}/".startswith(f"{path}/")
+
+
+def memory(profile: Profile, guests: Guests) -> Iterator[Together]:
+    """Each guest's memory by itself; and of those whose memory cannot be swapped out, all together."""
+    sizes = {name: wants.memory.size.memory for name, wants in guests.items() if wants.memory.size}
+    every = [_of(profile, name, "memory.size.memory", size) for name, size in sizes.items() if size]
+    yield from (Together((one,), HOST, WHOLE) for one in every)
+    if len(held := tuple(one for one in every if _is_held(guests[one.who]))) > 1:
+        yield Together(held, HOST, WHOLE)
+
+
+def _is_held(wants: GuestWants) -> bool:
+    backing = wants.memory.backing
+    return bool(backing and (backing.locked or backing.hugepages))
+
+
+def _of(profile: Profile, guest: str, path: str, wanted: Any) -> Demand[Any]:
+    steps = [int(step) if step.isdecimal() else step for step in path.split(".")]
+    return Demand(guest, path, wanted, profile.place_of(guest, *steps))
+
+
+def _of_partition(profile: Profile, path: str, key: str, wanted: Any) -> Demand[Any]:
+    return Demand(path, key, wanted, profile.place("host", "partitions", path, key))
+
+
+# --- what cannot be, on any host
+
+
+def clashes(claims: Sequence[Numbers]) -> Iterator[Problem]:
+    """Guests that are to be alone on CPUs that nobody named, or on the same CPU."""
+    yield from _nowhere(claims)
+    yield from _twice(claims)
+
+
+def _nowhere(claims: Iterable[Numbers]) -> Iterator[Problem]:
+    for one in claims:
+        if not one.wanted:
+            yield one.problem("neither vcpu: nor default: says on which CPUs")
+
+
+def _twice(claims: Iterable[Numbers]) -> Iterator[Problem]:
+    for first, second in combinations(claims, 2):
+        if common := first.wanted & second.wanted:
+            yield second.problem(f"CPU {ranges(common)} is {first.who}'s alone ({first.at})")
+
+
+def impossible(profile: Profile) -> Iterator[Problem]:
+    """What guests known by name can never have together; those that are optional may be on different hosts."""
+    named = {name: wants for name in profile.guests if not has_magic(name) and (wants := profile.guest(name))}
+    certain = {name: wants for name, wants in named.items() if not wants.optional}
+    yield from _nowhere(exclusive(profile, named))
+    yield from _twice(exclusive(profile, certain))
+    for one in hard_limits(profile, certain):
+        if problem := one.problem():
+            yield problem
+    yield from _outside_their_partition(profile, named)
+
+
+def _outside_their_partition(profile: Profile, guests: Guests) -> Iterator[Problem]:
+    """A group's CPUs are some of those of the group above it (cpuset(7))."""
+    for name, wants in guests.items():
+        partition = profile.host.partitions.get(wants.partition or "")
+        room = partition.cpuset if partition else None
+        for path, wanted in _cpu_lists(wants) if room else ():
+            if room and (lost := wanted - room):
+                why = f"CPU {ranges(lost)} is not in the cpuset of its partition {wants.partition} ({ranges(room)})"
+                yield _of(profile, name, path, wanted).problem(why)
