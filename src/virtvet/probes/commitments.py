@@ -13,7 +13,7 @@ from lxml import etree
 
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.probes import cgroup, memory_size, neighbours, partitions, pins, placement, qemu, threads
+from virtvet.probes import cgroup, memory_size, neighbours, partitions, pins, placement, qemu, threads, vcpus
 from virtvet.probes.threads import Thread
 from virtvet.snapshot.model import Snapshot
 
@@ -95,10 +95,7 @@ def _room(snapshot: Snapshot, partition: str) -> int:
 
 
 def _current(domain: etree._Element, name: str) -> int:
-    """`<vcpu current='3'>4</vcpu>` -> 3; `<vcpu>2</vcpu>` -> 2."""
-    vcpu = domain.find("vcpu")
-    text = "1" if vcpu is None else vcpu.get("current") or vcpu.text or ""
-    return _number(text.strip(), f"virsh dumpxml {name}")
+    return int(vcpus.told(domain, "current", f"virsh dumpxml {name}").value)
 
 
 def _vcpu_threads(snapshot: Snapshot, name: str, process: int) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from virtvet.check import Reading
 from virtvet.errors import Problem
 from virtvet.expect import ranges
-from virtvet.probes import cgroup, neighbours, pins
+from virtvet.probes import cgroup, pins
 from virtvet.profile.demands import Numbers, Together, clashes
 from virtvet.snapshot.model import Snapshot
 from virtvet.snapshot.sources import File, Source
@@ -65,4 +65,4 @@ def _reading(lost: Iterable[Problem], source: str, excerpt: str) -> Reading:
 
 
 def _list(snapshot: Snapshot, source: File) -> frozenset[int]:
-    return neighbours.cpus_of(snapshot.read(source).decode("ascii", "replace"), source)
+    return pins.cpus_of(snapshot.read(source).decode("ascii", "replace"), source)

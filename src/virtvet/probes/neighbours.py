@@ -20,7 +20,6 @@ from virtvet.probes import cgroup, domain_xml, partitions, pins, placement, qemu
 from virtvet.probes.threads import Thread
 from virtvet.snapshot.model import FileAnswer, Snapshot, text_of
 from virtvet.snapshot.sources import File, Glob, Libvirt
-from virtvet.units import parse_cpuset
 
 CORES = Glob("/sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list")
 """CPUs of each online CPU's core: `0,4` or `0-1`; `0` where a core has one thread
@@ -86,7 +85,7 @@ def _told(snapshot: Snapshot, name: str, domain: etree._Element) -> Iterator[Use
         pin = pins.own_pin(domain, role)
         pin = vcpu if pin is None else pin
         stated = pin.get("cpuset") if pin is not None else None
-        yield Use(name, role, cpus_of(stated, f"virsh dumpxml {name}") if stated else _unpinned(snapshot, domain))
+        yield Use(name, role, pins.cpus_of(stated, f"virsh dumpxml {name}") if stated else _unpinned(snapshot, domain))
 
 
 def _unpinned(snapshot: Snapshot, domain: etree._Element) -> Cpus:
@@ -208,7 +207,7 @@ def nodes(snapshot: Snapshot) -> Nodes:
         raise NotApplicable("this kernel was built without NUMA")
     lists = _lists(snapshot, NODE_CPUS)
     cpus = {int(PurePosixPath(path).parent.name.removeprefix("node")): found for path, found in lists.items()}
-    return Nodes(cpus, cpus_of(snapshot.read(NODES_WITH_MEMORY).decode("ascii", "replace"), NODES_WITH_MEMORY))
+    return Nodes(cpus, pins.cpus_of(snapshot.read(NODES_WITH_MEMORY).decode("ascii", "replace"), NODES_WITH_MEMORY))
 
 
 def told_remote(snapshot: Snapshot) -> Reading:
@@ -246,13 +245,15 @@ def _cells(domain: etree._Element, there: Nodes, source: str) -> Iterator[tuple[
     """
     whole = domain.find("numatune/memory")
     nodeset = whole.get("nodeset") if whole is not None else None
-    usual = cpus_of(nodeset, source) if nodeset else there.with_memory
-    own = {one.get("cellid"): cpus_of(one.get("nodeset") or "", source) for one in domain.iterfind("numatune/memnode")}
+    usual = pins.cpus_of(nodeset, source) if nodeset else there.with_memory
+    own = {
+        one.get("cellid"): pins.cpus_of(one.get("nodeset") or "", source) for one in domain.iterfind("numatune/memnode")
+    }
     cells = domain.findall("cpu/numa/cell")
     every = frozenset(int(role[4:]) for role in pins.roles(domain) if role.startswith("vcpu"))
     for cell in cells:
         if cell.get("cpus"):
-            yield cpus_of(cell.get("cpus") or "", source), own.get(cell.get("id"), usual)
+            yield pins.cpus_of(cell.get("cpus") or "", source), own.get(cell.get("id"), usual)
     if not cells:
         yield every, usual
 
@@ -284,12 +285,4 @@ def _lists(snapshot: Snapshot, source: Glob) -> dict[str, Cpus]:
     if not files:
         raise CannotLook(source, "there is no such file")
     texts = {path: text_of(path, found).strip() for path, found in files.items()}
-    return {path: cpus_of(text, path) if text else frozenset() for path, text in texts.items()}
-
-
-def cpus_of(text: str, source: object) -> Cpus:
-    """`0-1,4` -> {0, 1, 4}. Raises CannotLook."""
-    try:
-        return parse_cpuset(text.strip())
-    except ValueError as mistake:
-        raise CannotLook(source, str(mistake)) from None
+    return {path: pins.cpus_of(text, path) if text else frozenset() for path, text in texts.items()}

@@ -43,16 +43,19 @@ def config(snapshot: Snapshot, guest: str, what: str) -> Reading:
 
     `<vcpu placement='static' cpuset='0-1' current='3'>4</vcpu>` -> 4, 3, "static"
     """
-    return _told(domain_xml.config(snapshot, guest), what, f"virsh dumpxml --inactive {guest}")
+    return told(domain_xml.config(snapshot, guest), what, f"virsh dumpxml --inactive {guest}")
 
 
 def live(snapshot: Snapshot, guest: str, what: str) -> Reading:
     """As `config`, of the running domain."""
-    return _told(domain_xml.live(snapshot, guest), what, f"virsh dumpxml {guest}")
+    return told(domain_xml.live(snapshot, guest), what, f"virsh dumpxml {guest}")
 
 
-def _told(domain: etree._Element, what: str, source: str) -> Reading:
-    """Defaults as virDomainVcpuParse (src/conf/domain_conf.c): one vCPU, all of them at once, static."""
+def told(domain: etree._Element, what: str, source: str) -> Reading:
+    """As `config`, of any domain XML.
+
+    Defaults as virDomainVcpuParse (src/conf/domain_conf.c): one vCPU, all of them at once, static.
+    """
     vcpu, excerpt = _vcpu(domain)
     text = vcpu.text or "1"
     match what:
@@ -118,7 +121,7 @@ def _told_one(domain: etree._Element, number: int, what: str, source: str) -> Re
 
 def _unlisted(domain: etree._Element, number: int, what: str, source: str) -> Reading:
     """Without `<vcpus>` the first ones are enabled, in order, and cannot be unplugged (virDomainDefSetVcpus)."""
-    there, most = _told(domain, "current", source), _told(domain, "maximum", source)
+    there, most = told(domain, "current", source), told(domain, "maximum", source)
     if number >= most.value:
         return Reading(None, source, f"{most.excerpt}, no <vcpus>")
     enabled = number < there.value
