@@ -132,12 +132,6 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
     return model.model_json_schema()
 
 
-@cache
-def _schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Slow to make, and needed only to say which keys are allowed."""
-    return model.model_json_schema()
-
-
 def _name(path: tuple[Key, ...]) -> str:
     """What a message begins with: `memory.limits: `, `names[0]: `; nothing for the whole file."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path[-2:])

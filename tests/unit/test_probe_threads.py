@@ -158,7 +158,7 @@ def test_threads_of_a_process_that_libvirt_does_not_know_are_known_by_name() -> 
 def test_nodes_and_memory_of_a_process() -> None:
     thread = in_role(look(V1), "web1", "vcpu0")[0]
     assert threads.nodes(look(V1), thread).value == {0}
+    main, status = pid(V1, "web1"), f"{TASK}/{pid(V1, 'web1')}/status"
+    assert threads.resident(look(V1, {status: "VmRSS:\t  154336 kB\n"}), main).value == 158040064
     with pytest.raises(CannotLook, match="VmRSS"):
-        threads.resident(look(V1), 93)
-    edit = {"/proc/93/task/93/status": "VmRSS:\t  154336 kB\n"}
-    assert threads.resident(look(V1, edit), 93).value == 158040064
+        threads.resident(look(V1, {status: "Name:\tqemu-system-x86\n"}), main)
