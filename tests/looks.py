@@ -18,6 +18,7 @@ from virtvet.probes import (
     blockdev,
     cgroup,
     domain_xml,
+    hotplug_rules,
     interfaces,
     memory_backing,
     memory_hotplug,
@@ -72,7 +73,7 @@ BALLOON_SOURCES = (
 MEMORY_INSIDE = (
     *(cgroup.MEMORY_INFO, memory_hotplug.BLOCK_SIZE, memory_hotplug.AUTO_ONLINE, memory_hotplug.ONLINE_CPUS),
     *(memory_size.VIRTIO, memory_size.STATUS, memory_hotplug.BLOCKS, memory_hotplug.NODE_BLOCKS),
-    *(memory_hotplug.NODE_CPUS, memory_hotplug.NODE_MEMORY, memory_hotplug.UDEV, *memory_hotplug.RULES),
+    *(memory_hotplug.NODE_CPUS, memory_hotplug.NODE_MEMORY, *hotplug_rules.SOURCES),
 )
 BACKED = ("app1", "plain1")
 MEMORY_XML = ("memory", "maxMemory", "currentMemory", "memoryBacking", "vcpu", "numatune", "cpu")

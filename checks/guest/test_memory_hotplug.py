@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from virtvet.check import Case, Control, PerLayer, Severity, check
 from virtvet.expect import Between, Expectation
-from virtvet.probes import domain_xml, memory_hotplug, memory_size
+from virtvet.probes import domain_xml, hotplug_rules, memory_hotplug, memory_size
 from virtvet.profile.memory_hotplug import Cell, MemoryHotplug
 from virtvet.profile.memory_size import MIB, MemorySize, tolerated
 from virtvet.remedies.memory_hotplug import AUTOMATE, WAKE
@@ -267,12 +267,12 @@ def test_no_memory_is_offline(case: Case, observed: object) -> None:
 
 @check(
     AUTOMATIC,
-    cases=_onlined(memory_hotplug.AUTOMATIC),
+    cases=_onlined(hotplug_rules.AUTOMATIC),
     guest=memory_hotplug.onlining,
     guest_sources=memory_hotplug.guest_sources,
     sources=domain_xml.SOURCES,
     remedy=AUTOMATE,
 )
 def test_plugged_memory_comes_online(case: Case, observed: object) -> None:
-    """By the kernel or by udev."""
+    """By the kernel, or by a rule of udev or mdev."""
     assert observed == case.expected

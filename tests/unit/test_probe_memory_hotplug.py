@@ -17,7 +17,7 @@ from virtvet import catalogue
 from virtvet.check import Case, Layer, Reading
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.inventory import from_hostspecs
-from virtvet.probes import memory_hotplug
+from virtvet.probes import hotplug_rules, kernel, memory_hotplug
 from virtvet.profile.memory_hotplug import MemoryHotplug
 from virtvet.profile.memory_size import MIB
 from virtvet.profile.model import MemoryWants, Profile
@@ -218,10 +218,63 @@ def test_blocks_that_are_not_online() -> None:
 
 POLICY = f"{SYSTEM}/memory/auto_online_blocks"
 BY_HAND: Edits = {POLICY: "offline\n"}
-UDEV: Edits = BY_HAND | {"inside app1 stat /run/udev/control": SOCKET}
-DEBIAN = 'SUBSYSTEM=="memory", ACTION=="add", TEST=="state", ATTR{state}=="offline", ATTR{state}="online"\n'
-RED_HAT = 'ATTR{state}=="offline", ATTR{state}="$env{.state}"\n'
-"""What is taken of 40-redhat.rules (systemd in RHEL 8): lines with ATTR{state}."""
+ETC, USR, LIB = "/etc/udev/rules.d/40-x.rules", "/usr/lib/udev/rules.d/40-x.rules", "/lib/udev/rules.d/40-x.rules"
+
+
+def udev(files: Mapping[str, str] | None = None, *, vendor: str = "QEMU", machine: str = "x86_64") -> Edits:
+    """The edits that let udevd run inside with these rules; a file is there even if nothing in it matters."""
+    lines = [f"{path}:{line}" for path, text in (files or {}).items() for line in text.splitlines()]
+    said = {
+        f"stat {hotplug_rules.UDEV.path}": SOCKET,
+        label(hotplug_rules.RULES): "".join(f"{line}\n" for line in (*(files or {}), *lines)),
+        str(hotplug_rules.VENDOR): f"{vendor}\n",
+        str(hotplug_rules.PRODUCT): "Virtual Machine\n",
+        str(kernel.MACHINE): f"{machine}\n",
+    }
+    return BY_HAND | {f"inside app1 {what}": answer for what, answer in said.items()}
+
+
+def mdev(conf: str) -> Edits:
+    """The edits that let mdev run inside."""
+    return BY_HAND | {"inside app1 /proc/149/cmdline": "mdev\0-d\0", "inside app1 /etc/mdev.conf": conf}
+
+
+UDEV = udev()
+DEBIAN = 'SUBSYSTEM=="memory", ACTION=="add", TEST=="state", ATTR{state}=="offline", ATTR{state}="online"'
+RED_HAT = 'ATTR{state}=="offline", ATTR{state}="$env{.state}"'
+RHEL_7 = f"""\
+SUBSYSTEM!="memory", ACTION!="add", GOTO="memory_hotplug_end"
+PROGRAM="/bin/uname -p", RESULT=="s390*", GOTO="memory_hotplug_end"
+
+ENV{{.state}}="online"
+PROGRAM="/bin/systemd-detect-virt", RESULT=="none", ENV{{.state}}="online_movable"
+{RED_HAT}
+
+LABEL="memory_hotplug_end"
+"""
+RHEL_9 = f"""\
+SUBSYSTEM!="memory", GOTO="memory_hotplug_end"
+ACTION!="add", GOTO="memory_hotplug_end"
+CONST{{arch}}=="s390*", GOTO="memory_hotplug_end"
+CONST{{arch}}=="ppc64*", GOTO="memory_hotplug_end"
+
+ENV{{.state}}="online"
+CONST{{virt}}=="none", ENV{{.state}}="online_movable"
+{RED_HAT}
+
+LABEL="memory_hotplug_end"
+"""
+"""The memory part of 40-redhat.rules, as systemd has it in RHEL 7.6 and 9."""
+UBUNTU = """\
+ATTR{[dmi/id]sys_vendor}=="Microsoft Corporation", ATTR{[dmi/id]product_name}=="Virtual Machine", GOTO="vm_hotadd_apply"
+ATTR{[dmi/id]sys_vendor}=="Xen", GOTO="vm_hotadd_apply"
+GOTO="vm_hotadd_end"
+LABEL="vm_hotadd_apply"
+SUBSYSTEM=="memory", ACTION=="add", DEVPATH=="/devices/system/memory/memory[0-9]*", TEST=="state", \\
+  ATTR{state}!="online", ATTR{state}="online"
+LABEL="vm_hotadd_end"
+"""
+"""40-vm-hotadd.rules of Ubuntu 22.04."""
 
 
 @pytest.mark.parametrize(
@@ -232,24 +285,38 @@ RED_HAT = 'ATTR{state}=="offline", ATTR{state}="$env{.state}"\n'
         ({POLICY: "online_kernel\n"}, "automatic"),
         (BY_HAND, "by hand"),
         (UDEV, "by hand"),
-        (BY_HAND | {"inside app1 /etc/udev/rules.d/99-hotplug-memory.rules": DEBIAN}, "by hand"),
-        (UDEV | {"inside app1 /etc/udev/rules.d/99-hotplug-memory.rules": DEBIAN}, "automatic"),
-        (UDEV | {"inside app1 /usr/lib/udev/rules.d/40-redhat.rules": RED_HAT}, "automatic"),
-        (UDEV | {"inside app1 /etc/udev/rules.d/40-x.rules": f"# {DEBIAN}"}, "by hand"),
-        (UDEV | {"inside app1 /etc/udev/rules.d/40-x.rules": DEBIAN.replace('"memory"', '"cpu"')}, "by hand"),
-        (UDEV | {"inside app1 /etc/udev/rules.d/40-x.rules": 'ATTR{state}=="online", RUN+="/bin/true"\n'}, "by hand"),
-        (
-            UDEV | {"inside app1 /etc/udev/rules.d/40-x.rules": "", "inside app1 /lib/udev/rules.d/40-x.rules": DEBIAN},
-            "by hand",
-        ),
-        (
-            UDEV | {"inside app1 /etc/udev/rules.d/39-x.rules": "", "inside app1 /lib/udev/rules.d/40-x.rules": DEBIAN},
-            "automatic",
-        ),
+        (udev({ETC: DEBIAN}) | {"inside app1 stat /run/udev/control": None}, "by hand"),
+        (udev({ETC: DEBIAN}), "automatic"),
+        (udev({ETC: DEBIAN.replace('="online"', '="online_movable"')}), "automatic"),
+        (udev({LIB: RED_HAT}), "automatic"),
+        (udev({LIB: RHEL_7}), "automatic"),
+        (udev({LIB: RHEL_7}, machine="s390x"), "by hand"),
+        (udev({LIB: RHEL_9}), "automatic"),
+        (udev({LIB: RHEL_9}, machine="aarch64"), "automatic"),
+        (udev({LIB: RHEL_9}, machine="s390x"), "by hand"),
+        (udev({LIB: RHEL_9}, machine="ppc64le"), "by hand"),
+        (udev({LIB: RHEL_9}, machine="unheard-of"), "by hand"),
+        (udev({LIB: UBUNTU}), "by hand"),
+        (udev({LIB: UBUNTU}, vendor="Xen"), "automatic"),
+        (udev({LIB: UBUNTU}, vendor="Microsoft Corporation"), "automatic"),
+        (udev({ETC: f"# {DEBIAN}"}), "by hand"),
+        (udev({ETC: DEBIAN.replace('"memory"', '"cpu"')}), "by hand"),
+        (udev({ETC: DEBIAN.replace('="online"', '="offline"')}), "by hand"),
+        (udev({ETC: 'ATTR{state}=="online", RUN+="/bin/true"'}), "by hand"),
+        (udev({ETC: "", LIB: DEBIAN}), "by hand"),
+        (udev({ETC.replace("40", "39"): "", USR: DEBIAN}), "automatic"),
+        (mdev("$SUBSYSTEM=memory 0:0 660 @echo online >/sys$DEVPATH/state\n"), "automatic"),
+        (mdev("memory[0-9]+ 0:0 660 @echo offline >/sys$DEVPATH/state\n"), "by hand"),
+        (mdev("$SUBSYSTEM=cpu 0:0 660 @echo 1 >/sys$DEVPATH/online\n"), "by hand"),
     ],
 )
 def test_how_plugged_memory_comes_online(edits: Edits, value: str) -> None:
     assert memory_hotplug.onlining(look(edits), APP1).value == value
+
+
+def test_who_brings_memory_online_is_shown() -> None:
+    reading = memory_hotplug.onlining(look(udev({LIB: RHEL_9})), APP1)
+    assert (reading.source, reading.excerpt) == (LIB, f"offline in {memory_hotplug.AUTO_ONLINE}; {RED_HAT}")
 
 
 # --- mending

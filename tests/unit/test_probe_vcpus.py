@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from tests.looks import V1, V2, changed, look
 from virtvet.check import Case
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.probes import cpu_bandwidth, hotplug_rules, placement, vcpus
+from virtvet.probes import cpu_bandwidth, hotplug_rules, kernel, placement, vcpus
 from virtvet.profile.model import CpuWants
 from virtvet.profile.vcpus import Vcpu, VcpuWants
 from virtvet.remedies import vcpus as remedy
@@ -230,6 +230,7 @@ def guest(
         hotplug_rules.MDEV_CONF: Absent() if conf is None else Content(conf.encode()),
         hotplug_rules.VENDOR: Content(f"{vendor}\n".encode()),
         hotplug_rules.PRODUCT: Content(b"Virtual Machine\n"),
+        kernel.MACHINE: Completed(0, b"x86_64\n", b""),
     }
     return Snapshot("app1", datetime(2026, 11, 22, tzinfo=UTC), answers)
 
@@ -258,6 +259,10 @@ ETC, LIB = "/etc/udev/rules.d/40-cpu.rules", "/usr/lib/udev/rules.d/40-cpu.rules
         (guest({LIB: f"# {ONLINES}"}), "by hand"),
         (guest({LIB: ONLINES.replace('{online}="1"', '{online}="0"')}), "by hand"),
         (guest({LIB: f'ENV{{x}}=="y", {ONLINES}'}), "by hand"),
+        (guest({LIB: f'PROGRAM="/bin/false", {ONLINES}'}), "by hand"),
+        (guest({LIB: f'IMPORT{{cmdline}}="hotplug", {ONLINES}'}), "by hand"),
+        (guest({LIB: f'RESULT!="s390*", {ONLINES}'}), "by hand"),
+        (guest({LIB: f'PROGRAM="/bin/uname -p", RESULT!="s390*", {ONLINES}'}), "automatic"),
         (guest({LIB: f'KERNEL==e"cpu9", {ONLINES}'}), "by hand"),
         (guest({LIB: f'GOTO="nowhere"\n{ONLINES}'}), "by hand"),
         (guest({LIB: ONLINES}, names=(ETC,)), "by hand"),

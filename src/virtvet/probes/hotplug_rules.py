@@ -2,7 +2,8 @@
 
 udev(7) reads *.rules of five directories in the order of their names; of one name the first directory's file counts, so
 that an empty one in /etc hides another. A distribution's rule is often skipped by a GOTO: Ubuntu's 40-vm-hotadd.rules
-brings CPUs online on Hyper-V and Xen only. Where a condition cannot be told from here both ways must lead there.
+brings CPUs and memory online on Hyper-V and Xen only. Where a condition cannot be told from here both ways must lead
+there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from virtvet.check import Reading
+from virtvet.probes import kernel
 from virtvet.snapshot.model import Snapshot
 from virtvet.snapshot.sources import Command, File, Processes, Stat
 
@@ -32,10 +35,20 @@ MDEV = Processes("mdev", files=("cmdline",))
 """`mdev -d`, which hears of devices by itself."""
 MDEV_CONF = File("/etc/mdev.conf")
 VENDOR, PRODUCT = File("/sys/class/dmi/id/sys_vendor"), File("/sys/class/dmi/id/product_name")
-SOURCES = (RULES, UDEV, MDEV, MDEV_CONF, VENDOR, PRODUCT)
+SOURCES = (RULES, UDEV, MDEV, MDEV_CONF, VENDOR, PRODUCT, kernel.MACHINE)
+AUTOMATIC, BY_HAND = "automatic", "by hand"
+"""How what is plugged comes online."""
+UNAME = "/bin/uname -p"
+"""By which Red Hat's rules ask for the machine before CONST{arch} (systemd 244): of systemd's names for it, these."""
+ARCHITECTURES = {"x86_64": "x86-64", "aarch64": "arm64", "ppc64le": "ppc64-le", "s390x": "s390x"}
 
 _TOKEN = re.compile(r'([A-Z]{2,20}(?:\{[^}"]{1,80}\})?)\s*(==|!=|\+=|-=|:=|=)\s*"([^"]{0,400})"')
+_ASKS = ("PROGRAM", "IMPORT")
+"""Keys that are conditions whatever their operator."""
 _LINE = re.compile(r"(/[^:]{1,400}\.rules)(?::(.*))?", re.DOTALL)
+
+Values = frozenset[str]
+"""Any of these will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +78,13 @@ class Rule:
         return next((value for one, operator, value in self.tokens if one == key and operator in ("=", ":=")), None)
 
     def holds(self, facts: Mapping[str, str]) -> bool | None:
-        """Whether its conditions hold; None where that cannot be told, as where something else is written, too."""
-        verdicts = [_holds(*one, facts) for one in self.tokens if one[1] in ("==", "!=")]
+        """Whether its conditions hold; None where that cannot be told, as where something else is written, too.
+
+        Of a PROGRAM only UNAME is known; RESULT without one is that of some rule before.
+        """
+        asks = any(key == "PROGRAM" and value == UNAME for key, _, value in self.tokens)
+        known = {**facts, "PROGRAM": UNAME, "RESULT": facts[UNAME]} if asks else facts
+        verdicts = [_holds(*one, known) for one in self.tokens if one[1] in ("==", "!=") or one[0].startswith(_ASKS)]
         if _TOKEN.sub("", self.line).strip(" \t,"):
             verdicts.append(None)
         return False if False in verdicts else None if None in verdicts else True
@@ -75,7 +93,7 @@ class Rule:
 def _holds(key: str, operator: str, pattern: str, facts: Mapping[str, str]) -> bool | None:
     if (fact := facts.get(key)) is None:
         return None
-    return any(fnmatchcase(fact, one) for one in pattern.split("|")) == (operator == "==")
+    return any(fnmatchcase(fact, one) for one in pattern.split("|")) == (operator != "!=")
 
 
 def udev_runs(inside: Snapshot) -> bool:
@@ -88,8 +106,18 @@ def mdev_runs(inside: Snapshot) -> bool:
     return bool(inside.read(MDEV))
 
 
-def udev_rule(inside: Snapshot, event: Event, wanted: str) -> Rule | None:
-    """The rule that surely sets the event's attribute to `wanted`. Raises CannotLook."""
+def comes_online(inside: Snapshot, event: Event, wanted: Values) -> Reading:
+    """Whether udev or mdev, whichever runs, surely sets the event's attribute to one of these. Raises CannotLook."""
+    if udev_runs(inside):
+        rule = _udev_rule(inside, event, wanted)
+        return Reading(AUTOMATIC, rule.path, rule.line) if rule else Reading(BY_HAND, "udev", "no rule surely does it")
+    if mdev_runs(inside):
+        line = _mdev_rule(inside, event, wanted)
+        return Reading(AUTOMATIC if line else BY_HAND, str(MDEV_CONF), line or "no line does it")
+    return Reading(BY_HAND, f"{UDEV} and {MDEV}", "neither udev nor mdev runs")
+
+
+def _udev_rule(inside: Snapshot, event: Event, wanted: Values) -> Rule | None:
     facts = _facts(inside, event)
     by_file: dict[str, list[Rule]] = {}
     for rule in _rules(inside):
@@ -99,7 +127,6 @@ def udev_rule(inside: Snapshot, event: Event, wanted: str) -> Rule | None:
 
 
 def _facts(inside: Snapshot, event: Event) -> Mapping[str, str]:
-    dmi = {"sys_vendor": inside.maybe(VENDOR), "product_name": inside.maybe(PRODUCT)}
     return {
         "ACTION": "add",
         "SUBSYSTEM": event.subsystem,
@@ -107,7 +134,16 @@ def _facts(inside: Snapshot, event: Event) -> Mapping[str, str]:
         "DEVPATH": f"/devices/system/{event.subsystem}/{event.name}",
         "TEST": event.attribute,
         f"ATTR{{{event.attribute}}}": event.value,
-    } | {f"ATTR{{[dmi/id]{key}}}": (text or b"").decode("utf-8", "replace").strip() for key, text in dmi.items()}
+        **_machine(inside),
+    }
+
+
+def _machine(inside: Snapshot) -> Mapping[str, str]:
+    machine = kernel.architecture(inside)
+    arch = {"CONST{arch}": ARCHITECTURES[machine]} if machine in ARCHITECTURES else {}
+    dmi = {"sys_vendor": inside.maybe(VENDOR), "product_name": inside.maybe(PRODUCT)}
+    said = {f"ATTR{{[dmi/id]{key}}}": (text or b"").decode("utf-8", "replace").strip() for key, text in dmi.items()}
+    return {UNAME: machine, **arch, **said}
 
 
 def _rules(inside: Snapshot) -> Iterator[Rule]:
@@ -130,13 +166,13 @@ def _lines(said: str) -> Iterator[tuple[str, str]]:
             begun = ""
 
 
-def _sure(rules: list[Rule], facts: Mapping[str, str], key: str, wanted: str) -> Rule | None:
+def _sure(rules: list[Rule], facts: Mapping[str, str], key: str, wanted: Values) -> Rule | None:
     """From the last rule to the first: what each leads to. GOTO only leads forward (udev(7))."""
     after: Rule | None = None
     labels: dict[str, Rule | None] = {}
     for rule in reversed(rules):
         holds, goto = rule.holds(facts), rule.assigned("GOTO")
-        if holds and rule.assigned(key) == wanted:
+        if holds and rule.assigned(key) in wanted:
             after = rule
         elif goto and holds is not False:
             jumped = labels.get(goto)
@@ -146,8 +182,8 @@ def _sure(rules: list[Rule], facts: Mapping[str, str], key: str, wanted: str) ->
     return after
 
 
-def mdev_rule(inside: Snapshot, event: Event, wanted: str) -> str | None:
-    """The line of /etc/mdev.conf that writes `wanted` to the event's attribute, if no line before it takes the device.
+def _mdev_rule(inside: Snapshot, event: Event, wanted: Values) -> str | None:
+    """The line of /etc/mdev.conf that writes one of these to the attribute, if no line before it takes the device.
 
     `SUBSYSTEM=cpu;.* 0:0 660 @echo 1 >/sys$DEVPATH/online`, or `$SUBSYSTEM=cpu 0:0 …`. Regular expressions are not
     run, for the guest wrote them: only these forms are known. Raises CannotLook.
@@ -155,8 +191,8 @@ def mdev_rule(inside: Snapshot, event: Event, wanted: str) -> str | None:
     text = (inside.maybe(MDEV_CONF) or b"").decode("utf-8", "replace")
     lines = (line.split(maxsplit=3) for line in text.splitlines() if line and not line.startswith("#"))
     first = next((words for words in lines if _takes(words[0], event)), [])
-    writes = f"echo {wanted} >/sys$DEVPATH/{event.attribute}"
-    return " ".join(first) if len(first) == 4 and first[3].lstrip("@*").replace("> ", ">") == writes else None
+    writes = {f"echo {one} >/sys$DEVPATH/{event.attribute}" for one in wanted}
+    return " ".join(first) if len(first) == 4 and first[3].lstrip("@*").replace("> ", ">") in writes else None
 
 
 def _takes(what: str, event: Event) -> bool:

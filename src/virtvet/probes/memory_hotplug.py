@@ -15,11 +15,11 @@ from lxml import etree
 
 from virtvet.check import Reading
 from virtvet.errors import CannotLook
-from virtvet.probes import domain_xml, memory_size, qemu
+from virtvet.probes import domain_xml, hotplug_rules, memory_size, qemu
 from virtvet.probes.qemu import Process
 from virtvet.profile.memory_size import MIB
 from virtvet.snapshot.model import Files, Snapshot, text_of
-from virtvet.snapshot.sources import File, Glob, HostSource, Stat
+from virtvet.snapshot.sources import File, Glob, HostSource
 from virtvet.target import GuestTarget
 from virtvet.units import parse_cpuset
 
@@ -33,13 +33,9 @@ ONLINE_CPUS = File(f"{SYSTEM}/cpu/online")
 NODE_CPUS = Glob(f"{SYSTEM}/node/node*/cpulist")
 NODE_MEMORY = Glob(f"{SYSTEM}/node/node*/meminfo")
 
-UDEV = Stat("/run/udev/control")
-"""udevd's socket: without it nobody follows the rules."""
-RULES = tuple(
-    Glob(f"{folder}/udev/rules.d/*.rules", containing="ATTR{state}")
-    for folder in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
-)
-"""udev(7): of two files with one name only the one in the earlier folder counts."""
+NEW = hotplug_rules.Event("memory", "memory99", "state", "offline")
+ONLINE = frozenset({"online", "online_movable", "online_kernel", "$env{.state}", "%E{.state}"})
+"""What brings a block online; Red Hat's rule writes what it has put in ENV{.state} before: one of the first two."""
 
 
 def guest_sources(guest: GuestTarget) -> Iterable[HostSource]:
@@ -50,8 +46,7 @@ def guest_sources(guest: GuestTarget) -> Iterable[HostSource]:
     if wants and wants.cells:
         yield from (ONLINE_CPUS, NODE_CPUS, NODE_MEMORY)
     if wants and wants.online:
-        yield from RULES
-        yield from (BLOCKS, AUTO_ONLINE, UDEV)
+        yield from (BLOCKS, AUTO_ONLINE, *hotplug_rules.SOURCES)
 
 
 # --- limits
@@ -329,48 +324,15 @@ def blocks(snapshot: Snapshot, guest: str) -> list[Block]:
     return sorted(found, key=lambda block: block.number)
 
 
-AUTOMATIC, BY_HAND = "automatic", "by hand"
-"""How memory that is plugged comes online."""
-
-
 def onlining(snapshot: Snapshot, guest: str) -> Reading:
-    """Whether plugged memory comes online by itself: by the kernel, or by a rule of a udevd that runs.
+    """Whether plugged memory comes online by itself: by the kernel, or by a rule of udev or mdev.
 
     `online_movable` in auto_online_blocks (which `memhp_default_state=online_movable` on the kernel's command line
-    sets) -> automatic; `offline`, and no rule that writes ATTR{state} -> by hand
+    sets) -> automatic; `offline`, and no rule that surely writes to `state` -> by hand
     """
     inside = snapshot.guest(guest)
     policy = inside.read(AUTO_ONLINE).decode("ascii", "replace").strip()
     if policy.startswith("online"):
-        return Reading(AUTOMATIC, str(AUTO_ONLINE), policy)
-    if inside.maybe_stat(UDEV) is None:
-        return Reading(BY_HAND, str(AUTO_ONLINE), f"{policy}; no udevd runs")
-    for path, line in rules(inside):
-        return Reading(AUTOMATIC, path, line[:500])
-    return Reading(BY_HAND, str(AUTO_ONLINE), f"{policy}; no udev rule brings memory online")
-
-
-_ONLINES = re.compile(r'ATTR\{state\}\s*:?=\s*"(online\w*|\$env\{|%E\{)', re.ASCII)
-_OTHERS = re.compile(r'SUBSYSTEM\s*==\s*"(?!memory")')
-
-
-def rules(inside: Snapshot) -> Iterator[tuple[str, str]]:
-    """Every udev rule that brings memory online, with the file it stands in.
-
-    `SUBSYSTEM=="memory", ACTION=="add", TEST=="state", ATTR{state}=="offline", ATTR{state}="online"`; Red Hat's
-    assigns `"$env{.state}"` behind a GOTO for all that is not memory.
-    """
-    for path, text in _rule_files(inside):
-        for line in text.splitlines():
-            if not line.lstrip().startswith("#") and _ONLINES.search(line) and not _OTHERS.search(line):
-                yield path, line
-
-
-def _rule_files(inside: Snapshot) -> Iterator[tuple[str, str]]:
-    names: set[str] = set()
-    for folder in RULES:
-        files = inside.read(folder)
-        for path in sorted(files):
-            if (name := path.rpartition("/")[2]) not in names:
-                names.add(name)
-                yield path, text_of(path, files[path])
+        return Reading(hotplug_rules.AUTOMATIC, str(AUTO_ONLINE), policy)
+    found = hotplug_rules.comes_online(inside, NEW, ONLINE)
+    return Reading(found.value, found.source, f"{policy} in {AUTO_ONLINE}; {found.excerpt}"[:500])

@@ -25,8 +25,6 @@ SYSTEM = "/sys/devices/system/cpu"
 ONLINE, PRESENT, POSSIBLE = (File(f"{SYSTEM}/{name}") for name in ("online", "present", "possible"))
 GUEST_SOURCES = (ONLINE, PRESENT, POSSIBLE)
 NEW = hotplug_rules.Event("cpu", "cpu9", "online", "0")
-AUTOMATIC = "automatic"
-BY_HAND = "by hand"
 Cpus = frozenset[int]
 
 
@@ -212,11 +210,4 @@ def comes_online(snapshot: Snapshot, guest: str) -> Reading:
 
     x86 and arm64 leave it to user space: a rule of udev, or of mdev, must write 1 to its `online` file.
     """
-    inside = snapshot.guest(guest)
-    if hotplug_rules.udev_runs(inside):
-        rule = hotplug_rules.udev_rule(inside, NEW, "1")
-        return Reading(AUTOMATIC, rule.path, rule.line) if rule else Reading(BY_HAND, "udev", "no rule surely does it")
-    if hotplug_rules.mdev_runs(inside):
-        line, source = hotplug_rules.mdev_rule(inside, NEW, "1"), str(hotplug_rules.MDEV_CONF)
-        return Reading(AUTOMATIC, source, line) if line else Reading(BY_HAND, source, "no line does it")
-    return Reading(BY_HAND, f"{hotplug_rules.UDEV} and {hotplug_rules.MDEV}", "neither udev nor mdev runs")
+    return hotplug_rules.comes_online(snapshot.guest(guest), NEW, frozenset({"1"}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from virtvet.check import Case
-from virtvet.probes import memory_hotplug
+from virtvet.probes import hotplug_rules, memory_hotplug
 from virtvet.probes.memory_hotplug import AUTO_ONLINE, Block
 from virtvet.remedies.change import CannotMend, Change, Remedy, Step
 from virtvet.remedies.modes import Risk
@@ -45,7 +45,7 @@ def automate(snapshot: Snapshot, case: Case, _target: HostTarget) -> tuple[Chang
     """A udev rule where udevd runs; elsewhere the kernel's own policy, which holds until the guest's next boot."""
     (guest,) = case.args
     inside = snapshot.guest(guest)
-    if inside.maybe_stat(memory_hotplug.UDEV) is None:
+    if not hotplug_rules.udev_runs(inside):
         return (Change(f"have the kernel of {guest} bring plugged memory online", Risk.LIVE, (_policy(inside),)),)
     return (Change(f"have udev bring plugged memory online in {guest}", Risk.LIVE, (_rule(inside),)),)
 
