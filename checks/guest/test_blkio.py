@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from virtvet.check import Case, Control, Severity, check
+from virtvet.expect import Unit
 from virtvet.probes import blkio
 from virtvet.profile import throttle
 from virtvet.profile.blkio import DeviceLimits
@@ -33,19 +34,19 @@ WEIGHT = _control(
     "A guest has its weight of block I/O",
     "It decides who waits when guests want more of a disk than it can give; it counts in the group that the guest's "
     "threads really are in.",
-    "virsh blkiotune {guest} --weight {expected} --live --config",
+    "virsh -c qemu:///system blkiotune {guest} --weight {expected} --live --config",
 )
 LIMIT = _control(
     2,
     "A guest may use a device of the host as stated",
     "The kernel enforces it for everything QEMU does, also for what no <iotune> sees.",
-    "virsh blkiotune {guest} --device-{option} {device},{write} --live --config",
+    "virsh -c qemu:///system blkiotune {guest} --device-{option} {device},{write} --live --config",
 )
 DEVICE_WEIGHT = _control(
     3,
     "A guest has its weight on a device of the host",
     "It goes before the guest's weight on this device.",
-    "virsh blkiotune {guest} --device-weights {device},{expected} --live --config   "
+    "virsh -c qemu:///system blkiotune {guest} --device-weights {device},{expected} --live --config   "
     "# never on cgroup v2 with libvirt up to 9.0: it kills the daemon",
 )
 
@@ -69,7 +70,8 @@ def limits(host: HostTarget) -> Iterable[Case]:
         for key, wanted in wants.limits.items():
             words = {"device": path, "option": f"{key}-sec".replace("_", "-"), "write": wanted}
             shown = throttle.shown(wanted)
-            yield Case(f"{guest.name}{path}/{key}", shown, (guest.name, key, shown, path), guest.name, words)
+            unit: Unit = "bytes/s" if key.endswith("bytes") else ""
+            yield Case(f"{guest.name}{path}/{key}", shown, (guest.name, key, shown, path), guest.name, words, unit)
 
 
 def device_weights(host: HostTarget) -> Iterable[Case]:

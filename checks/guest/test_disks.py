@@ -36,7 +36,7 @@ DEVICE = _control(
     "A guest has its disk, as the device it must be",
     "A disk that is missing after the next start is found out by an application, at night.",
     Severity.HIGH,
-    "virsh attach-disk {guest} IMAGE {disk} --live --config",
+    "virsh -c qemu:///system attach-disk {guest} IMAGE {disk} --live --config",
 )
 BUS = _control("2", "A disk is on its bus", "Another bus is another driver and another name inside the guest.")
 BOOT = _control("3", "A disk has its place in the boot order", "Otherwise the next start boots something else.")

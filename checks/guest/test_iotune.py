@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from virtvet.check import Case, Control, Severity, check
+from virtvet.expect import Unit
 from virtvet.probes import disks, iotune
 from virtvet.profile.disks import LIMITS
 from virtvet.remedies.iotune import RETUNE
@@ -19,7 +20,7 @@ def _control(number: int, title: str, rationale: str, severity: Severity = Sever
         severity=severity,
         requirement="R26",
         rationale=rationale,
-        hint="virsh blkdeviotune {guest} {disk} --{option} {write} --live --config   # name its other limits, too",
+        hint="virsh -c qemu:///system blkdeviotune {guest} {disk} --{option} {write} --live --config   # name its other limits, too",
         references=(
             "https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms",
             "https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html",
@@ -60,7 +61,13 @@ def keys(*names: str) -> Callable[[HostTarget], Iterable[Case]]:
 
 def _case(guest: str, target: str, key: str, wanted: int | str) -> Case:
     words = {"disk": target, "option": iotune.element(key).replace("_", "-"), "write": wanted}
-    return Case(f"{guest}/{target}/{key}", iotune.expected(key, wanted), (guest, target, key), guest, words)
+    return Case(f"{guest}/{target}/{key}", iotune.expected(key, wanted), (guest, target, key), guest, words, _unit(key))
+
+
+def _unit(key: str) -> Unit:
+    if key in LIMITS or key.endswith("_max"):
+        return "bytes/s" if "bytes" in key else ""
+    return "bytes" if key == "size_iops" else ""
 
 
 @check(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from virtvet.check import Case, Control, PerLayer, Severity, check
-from virtvet.expect import Between, Expectation
+from virtvet.expect import Between, Expectation, Unit
 from virtvet.probes import domain_xml, hotplug_rules, memory_hotplug, memory_size
 from virtvet.profile.memory_hotplug import Cell, MemoryHotplug
 from virtvet.profile.memory_size import MIB, MemorySize, tolerated
@@ -109,7 +109,8 @@ def limits(host: HostTarget) -> Iterable[Case]:
         words = {"slots": wants.slots or "N", "maximum": wants.maximum // MIB if wants.maximum else "MIB"}
         for key, wanted in (("maximum", wants.maximum), ("slots", wants.slots)):
             if wanted is not None:
-                yield Case(f"{guest.name}/{key}", wanted, (guest.name, key), guest.name, words)
+                unit: Unit = "bytes" if key == "maximum" else ""
+                yield Case(f"{guest.name}/{key}", wanted, (guest.name, key), guest.name, words, unit)
 
 
 @check(
@@ -194,7 +195,7 @@ def memory(guest: GuestTarget, number: int, cell: Cell) -> Case | None:
     kept, inside = cell.memory, _inside(guest, number, cell.memory)
     expected = PerLayer(config=kept, live=kept, actual=kept, guest=inside)
     words = {"number": number, "mib": kept // MIB}
-    return Case(_subject(guest, number), expected, (guest.name, number, "memory"), guest.name, words)
+    return Case(_subject(guest, number), expected, (guest.name, number, "memory"), guest.name, words, "bytes")
 
 
 def _inside(guest: GuestTarget, number: int, base: int) -> Expectation:

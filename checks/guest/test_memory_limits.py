@@ -69,7 +69,7 @@ def _limited(name: str) -> Callable[[HostTarget], Iterable[Case]]:
                 kept = memory_limits.as_kib(wanted)
                 kib = -1 if kept == cgroup.UNLIMITED else kept // 1024
                 words = {"option": f"{name.replace('_', '-')}-limit", "kib": kib}
-                yield Case(f"{guest.name}/{name}", kept, (guest.name, name, kept), guest.name, words)
+                yield Case(f"{guest.name}/{name}", kept, (guest.name, name, kept), guest.name, words, "bytes")
 
     return cases
 
@@ -118,7 +118,7 @@ def roomy(host: HostTarget) -> Iterable[Case]:
     for guest in host.guests:
         hard = getattr(guest.wants.memory.limits, "hard", None)
         if guest.matched and guest.wants.partition is None and isinstance(hard, int):
-            yield Case(guest.name, AtLeast(hard, "bytes"), (guest.name,), guest.name)
+            yield Case(guest.name, AtLeast(hard), (guest.name,), guest.name, unit="bytes")
 
 
 @check(ROOM, cases=roomy, actual=memory_limits.room, sources=memory_limits.SOURCES)

@@ -71,7 +71,7 @@ def memories(host: HostTarget) -> Iterable[Case]:
     for guest, wants in _sized(host):
         if wants.memory:
             words = {"kib": wants.memory // 1024}
-            yield Case(guest.name, wants.memory, (guest.name, "memory"), guest.name, words)
+            yield Case(guest.name, wants.memory, (guest.name, "memory"), guest.name, words, "bytes")
 
 
 @check(
@@ -93,7 +93,7 @@ def currents(host: HostTarget) -> Iterable[Case]:
         if size := wants.current:
             inside = Between(size - tolerated(size, wants.tolerance), size)
             expected = PerLayer(config=size, live=size, actual=size, guest=inside)
-            yield Case(guest.name, expected, (guest.name, "currentMemory"), guest.name, {"kib": size // 1024})
+            yield Case(guest.name, expected, (guest.name, "currentMemory"), guest.name, {"kib": size // 1024}, "bytes")
 
 
 @check(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from virtvet.check import Case, Control, PerLayer, Severity, check
-from virtvet.expect import Between
+from virtvet.expect import Between, Unit
 from virtvet.probes import interfaces, nic_bandwidth
 from virtvet.profile.interfaces import Interface, for_virsh
 from virtvet.profile.nic_bandwidth import KIB, KILOBYTE, Traffic
@@ -86,9 +86,9 @@ def _case(guest: GuestTarget, key: str, wants: Interface, way: str, what: str) -
         "way": way,
         "tuned": tuned(traffic) if what != "floor" else wanted // KILOBYTE,
     }
-    return Case(
-        f"{guest.name}/{key}/{way}/{what}", _expected(what, wanted), (guest.name, key, way, what), guest.name, words
-    )
+    unit: Unit = "bytes" if what == "burst" else "bits/s"
+    subject, args = f"{guest.name}/{key}/{way}/{what}", (guest.name, key, way, what)
+    return Case(subject, _expected(what, wanted), args, guest.name, words, unit)
 
 
 def tuned(traffic: Traffic) -> str:

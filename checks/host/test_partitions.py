@@ -127,7 +127,9 @@ def _limit_case(path: str, name: str, wanted: object) -> Case:
     setting = partitions.LIMITS[name]
     write = -1 if wanted == cgroup.UNLIMITED else wanted
     words = _words(path) | {"controller": setting.controller, "file": setting.v1[0], "write": write}
-    return Case(f"{path} {name}", wanted, (path, name, wanted), words=words)
+    return Case(
+        f"{path} {name}", wanted, (path, name, wanted), words=words, unit="bytes" if name in partitions.IN_BYTES else ""
+    )
 
 
 @check(LIMITS, cases=limits, actual=partitions.limit, sources=partitions.SOURCES)
@@ -148,7 +150,7 @@ def rooms(host: HostTarget) -> Iterable[Case]:
 def _room_case(path: str, inside: list[GuestTarget]) -> Case:
     total = sum(map(_hard, inside))
     words = _words(path) | {"bytes": total, "guests": ", ".join(guest.name for guest in inside)}
-    return Case(path, AtLeast(total, "bytes"), (path,), words=words)
+    return Case(path, AtLeast(total), (path,), words=words, unit="bytes")
 
 
 def _hard(guest: GuestTarget) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from virtvet.expect import Unit
 from virtvet.snapshot.sources import HostSource, Source
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Case:
     """One expectation. `subject` is unique within its control and host ("web1/vcpu0"); `args` go to the probes.
 
     `guest` is the guest whose domain must run and, for a guest layer, be reachable; None for a matter of the host.
+    `unit`: what whole numbers count, for reports.
     """
 
     subject: str
@@ -87,6 +89,7 @@ class Case:
     args: tuple[Any, ...] = ()
     guest: str | None = None
     words: Mapping[str, Any] = field(default_factory=dict)
+    unit: Unit = ""
 
     def expected_on(self, layer: Layer) -> Any:
         """What this layer must show."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 class Expectation(ABC):
@@ -141,13 +141,32 @@ def matches(expected: Any, value: Any) -> bool:
     return bool(expected == value)
 
 
-def show(value: Any) -> str:
+Unit = Literal["", "bytes", "bytes/s", "bits/s"]
+"""How people write what whole numbers of bytes, or of bytes a second, count."""
+
+FEW_DIGITS = 10_000
+_BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+_SCALES: dict[Unit, tuple[int, int, tuple[str, ...]]] = {
+    "bytes": (1, 1024, tuple(f"{step}B" for step in _BINARY)),
+    "bytes/s": (1, 1024, tuple(f"{step}B/s" for step in _BINARY)),
+    "bits/s": (8, 1000, ("bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s", "Pbit/s")),
+}
+"""How many of a byte, the step from one name to the next, and the names."""
+
+
+def show(value: Any, unit: Unit = "") -> str:
     """A value as a report shows it: CPU sets and name sets sorted, octal nowhere guessed, None as "not set"."""
     match value:
-        case None:
-            return "not set"
         case bool():
             return "yes" if value else "no"
+        case int() if unit:
+            return _counted(value, unit)
+        case AtLeast() if unit:
+            return f"at least {show(int(value.least), unit)}"
+        case Between() if unit:
+            return f"{show(value.least, unit)} to {show(value.most, unit)}"
+        case None:
+            return "not set"
         case set() | frozenset() if value and all(isinstance(one, int) for one in value):
             return ranges(value)
         case set() | frozenset() | list() | tuple():
@@ -156,6 +175,17 @@ def show(value: Any) -> str:
         case dict():
             return ", ".join(f"{key}={show(one)}" for key, one in value.items()) or "none"
     return str(value)
+
+
+def _counted(number: int, unit: Unit) -> str:
+    """369098752 -> "352 MiB"; what has no short name, both ways: 193282049 -> "184.3 MiB (193282049)"."""
+    factor, base, names = _SCALES[unit]
+    steps = [step for step in range(len(names)) if base**step <= abs(number) * factor] or [0]
+    for step in steps[:-3:-1]:
+        count, rest = divmod(number * factor, base**step)
+        if rest == 0 and count < FEW_DIGITS:
+            return f"{count} {names[step]}"
+    return f"{number * factor / base ** steps[-1]:.1f} {names[steps[-1]]} ({number})"
 
 
 def ranges(numbers: Iterable[int]) -> str:

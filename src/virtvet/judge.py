@@ -115,10 +115,10 @@ def _outcome(layers: tuple[Seen, ...]) -> Outcome:
 
 def _departure(observed: Observed) -> str:
     good = [str(seen.layer) for seen in observed.layers if seen.looked and not seen.departs]
-    parts = []
+    parts, unit = [], observed.case.unit
     for seen in observed.departing:
         values = list(
-            dict.fromkeys(f"{show(reading.value)} ({reading.source})" for reading, ok in seen.readings if not ok)
+            dict.fromkeys(f"{show(reading.value, unit)} ({reading.source})" for reading, ok in seen.readings if not ok)
         )
-        parts.append(f"{seen.layer} says {'; '.join(values)}, expected {show(seen.expected)}")
+        parts.append(f"{seen.layer} says {'; '.join(values)}, expected {show(seen.expected, unit)}")
     return "; ".join(parts) + (f" — {' and '.join(good)} agree{'s' if len(good) == 1 else ''}" if good else "")

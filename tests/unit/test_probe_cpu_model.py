@@ -348,11 +348,11 @@ def test_only_what_is_needed_is_asked(stated: dict[str, Any], properties: set[st
         ({"cache": {"mode": "disable", "level": 3}}, "mode disable has no level"),
         ({"cache": {"mode": "emulate", "level": 2}}, "Input should be 3"),
         ({"features": {"osxsave": "require"}}, "never passes osxsave on"),
-        ({"features": {"AES": "require"}}, "should match pattern"),
+        ({"features": {"AES": "require"}}, "is no CPU feature"),
         ({"features": {"aes": "on"}}, "Input should be 'force'"),
-        ({"model": "West mere"}, "should match pattern"),
+        ({"model": "West mere"}, "is no CPU model"),
         ({"vendor": "GenuineIntel"}, "Input should be 'Intel'"),
-        ({"name": "two  spaces"}, "should match pattern"),
+        ({"name": "two  spaces"}, "is no CPU name"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_reason(written: dict[str, Any], words: str) -> None:

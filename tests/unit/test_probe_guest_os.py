@@ -187,7 +187,7 @@ def test_what_windows_takes(version: str) -> None:
 @pytest.mark.parametrize(
     ("written", "words"),
     [
-        ({"id": "debian12"}, "should match pattern"),
+        ({"id": "debian12"}, "is no id of libosinfo"),
         ({"windows": {"version": 95}}, "95 is no Windows"),
         ({"windows": {"version": None}}, "null is no Windows"),
         ({"windows": {"version": 2012, "edition": "home"}}, "Input should be"),

@@ -13,6 +13,7 @@ from virtvet.snapshot.model import Snapshot
 from virtvet.units import Share
 
 SOURCES = (*cgroup.SOURCES, cgroup.MEMORY_INFO)
+IN_BYTES = frozenset({"memory", "memory_soft", "swap"})
 LIMITS: Mapping[str, Setting] = {
     "memory": cgroup.MEMORY,
     "memory_soft": cgroup.MEMORY_SOFT,

@@ -28,7 +28,7 @@ from pydantic import (
 from virtvet.check import Case, Check, Layer, PerLayer, Severity
 from virtvet.check import Reading as Seeing
 from virtvet.errors import BadInput, Position, Problem
-from virtvet.expect import show
+from virtvet.expect import Unit, show
 from virtvet.judge import Observed, Outcome, Seen
 from virtvet.reporting.hint import hint
 from virtvet.reporting.text import excerpt, one_line
@@ -270,7 +270,7 @@ def result_of(
     return Result(
         **_identity(check, case, nodeid, host, duration),
         outcome=observed.outcome,
-        layers={seen.layer: _layer(seen) for seen in observed.layers},
+        layers={seen.layer: _layer(seen, observed.case.unit) for seen in observed.layers},
         message=observed.message(),
         mending=mending,
     )
@@ -295,23 +295,23 @@ def _identity(check: Check, case: Case, nodeid: str, host: str, duration: float)
         "host": host,
         "guest": case.guest,
         "subject": case.subject,
-        "expected": _expected(case.expected),
+        "expected": _expected(case),
         "hint": hint(check, case, host),
         "duration": round(duration, 6),
     }
 
 
-def _expected(expected: Any) -> str:
-    if not isinstance(expected, PerLayer):
-        return show(expected)
-    return "; ".join(f"{layer}: {show(value)}" for layer, value in expected.items())
+def _expected(case: Case) -> str:
+    if not isinstance(case.expected, PerLayer):
+        return show(case.expected, case.unit)
+    return "; ".join(f"{layer}: {show(value, case.unit)}" for layer, value in case.expected.items())
 
 
-def _layer(seen: Seen) -> LayerResult:
+def _layer(seen: Seen, unit: Unit) -> LayerResult:
     return LayerResult(
         verdict=_verdict(seen),
-        expected=show(seen.expected),
-        readings=tuple(_reading(reading, agrees) for reading, agrees in seen.readings),
+        expected=show(seen.expected, unit),
+        readings=tuple(_reading(reading, agrees, unit) for reading, agrees in seen.readings),
         error=seen.error,
         not_applicable=seen.not_applicable,
     )
@@ -323,8 +323,8 @@ def _verdict(seen: Seen) -> Verdict:
     return "error" if seen.error else "not applicable"
 
 
-def _reading(seen: Seeing, agrees: bool) -> Reading:
-    return Reading(value=show(seen.value), source=seen.source, excerpt=seen.excerpt, agrees=agrees)
+def _reading(seen: Seeing, agrees: bool, unit: Unit) -> Reading:
+    return Reading(value=show(seen.value, unit), source=seen.source, excerpt=seen.excerpt, agrees=agrees)
 
 
 def write_run(run: Run, directory: Path) -> Path:
