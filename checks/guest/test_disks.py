@@ -13,7 +13,7 @@ from virtvet.target import GuestTarget, HostTarget
 
 XML = "https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms"
 BLOCKDEV = "https://www.qemu.org/docs/master/system/qemu-block-drivers.html"
-EDIT = "virsh edit {guest}   # the disk {disk}: {element}; then stop the guest and start it"
+EDIT = "virsh -c qemu:///system edit {guest}   # the disk {disk}: {element}; then stop the guest and start it"
 
 
 def _control(

@@ -20,7 +20,8 @@ def _control(number: int, title: str, rationale: str, severity: Severity = Sever
         severity=severity,
         requirement="R26",
         rationale=rationale,
-        hint="virsh -c qemu:///system blkdeviotune {guest} {disk} --{option} {write} --live --config   # name its other limits, too",
+        hint="virsh -c qemu:///system blkdeviotune {guest} {disk} --{option} {write} --live --config   "
+        "# name its other limits, too",
         references=(
             "https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms",
             "https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html",

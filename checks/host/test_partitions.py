@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from virtvet.check import Case, Control, Severity, check
-from virtvet.expect import AtLeast, NotEmpty
+from virtvet.expect import AtLeast, NotEmpty, Unit
 from virtvet.probes import cgroup, partitions
 from virtvet.profile.partitions import Partition
 from virtvet.remedies.partitions import CREATE, FILL
@@ -127,9 +127,8 @@ def _limit_case(path: str, name: str, wanted: object) -> Case:
     setting = partitions.LIMITS[name]
     write = -1 if wanted == cgroup.UNLIMITED else wanted
     words = _words(path) | {"controller": setting.controller, "file": setting.v1[0], "write": write}
-    return Case(
-        f"{path} {name}", wanted, (path, name, wanted), words=words, unit="bytes" if name in partitions.IN_BYTES else ""
-    )
+    unit: Unit = "bytes" if name in partitions.IN_BYTES else ""
+    return Case(f"{path} {name}", wanted, (path, name, wanted), words=words, unit=unit)
 
 
 @check(LIMITS, cases=limits, actual=partitions.limit, sources=partitions.SOURCES)
