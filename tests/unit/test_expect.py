@@ -36,29 +36,6 @@ from virtvet.expect import Anything, AtLeast, AtMost, Between, Contains, OneOf, 
         (OneOf(("running", "idle")), "idle", True),
     ],
 )
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (369098752, "bytes", "352 MiB"),
-        (369098752, "", "369098752"),
-        (1536 << 20, "bytes", "1536 MiB"),
-        (193282048, "bytes", "184.3 MiB (193282048)"),
-        (4096, "bytes", "4 KiB"),
-        (0, "bytes", "0 B"),
-        (20971520, "bytes/s", "20 MiB/s"),
-        (1250000, "bits/s", "10 Mbit/s"),
-        (1249992, "bits/s", "10.0 Mbit/s (1249992)"),
-        ("unlimited", "bytes/s", "unlimited"),
-        (True, "bytes", "yes"),
-        (None, "bytes", "not set"),
-        (AtLeast(512 << 20), "bytes", "at least 512 MiB"),
-        (Between(228 << 20, 352 << 20), "bytes", "228 MiB to 352 MiB"),
-    ],
-)
-def test_sizes_and_rates_are_shown_as_people_write_them(value: object, unit: Unit, text: str) -> None:
-    assert show(value, unit) == text
-
-
 def test_matches(expected: object, value: object, good: bool) -> None:
     assert matches(expected, value) is good
 
@@ -82,3 +59,26 @@ def test_show(value: object, shown: str) -> None:
 
 def test_ranges_are_the_kernels_cpulist_format() -> None:
     assert ranges([7, 0, 1, 2, 5]) == "0-2,5,7"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (369098752, "bytes", "352 MiB"),
+        (369098752, "", "369098752"),
+        (1536 << 20, "bytes", "1536 MiB"),
+        (193282048, "bytes", "184.3 MiB (193282048)"),
+        (4096, "bytes", "4 KiB"),
+        (0, "bytes", "0 B"),
+        (20971520, "bytes/s", "20 MiB/s"),
+        (1250000, "bits/s", "10 Mbit/s"),
+        (1249992, "bits/s", "10.0 Mbit/s (1249992)"),
+        ("unlimited", "bytes/s", "unlimited"),
+        (True, "bytes", "yes"),
+        (None, "bytes", "not set"),
+        (AtLeast(512 << 20), "bytes", "at least 512 MiB"),
+        (Between(228 << 20, 352 << 20), "bytes", "228 MiB to 352 MiB"),
+    ],
+)
+def test_sizes_and_rates_are_shown_as_people_write_them(value: object, unit: Unit, text: str) -> None:
+    assert show(value, unit) == text
