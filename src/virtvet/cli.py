@@ -135,7 +135,7 @@ def check(
       virtvet check kvm-baseline -H ssh://root@hv1 -H ssh://root@hv2
       virtvet check site.yaml --inventory lab.yaml --area cpu --guest 'web*'
       virtvet check site.yaml --inventory lab.yaml --fix=plan
-      virtvet check site.yaml --from hv1.json.gz
+      virtvet check site.yaml -H ssh://root@hv1 --from hv1.json.gz
 
     What follows `--` goes to pytest as it is.
     """
