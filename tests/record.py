@@ -19,13 +19,14 @@ from tests import recorded_text
 from tests.lab.faults import cgroups, shares, tls
 from tests.looks import PROBES, RECORDINGS, Recording
 from virtvet import catalogue
+from virtvet.errors import CannotLook
 from virtvet.inventory import Inventory, load_inventory
 from virtvet.probes import qemu
 from virtvet.refresh import RECORDED, TOP, main
 from virtvet.session import Selection, Session, profiles_of
 from virtvet.snapshot.connections import Connections
 from virtvet.snapshot.look import HostPlan, look
-from virtvet.snapshot.model import Answer, Completed, Content, Domain, LibvirtAnswer, Snapshot
+from virtvet.snapshot.model import Answer, Completed, Content, Domain, Failed, LibvirtAnswer, Snapshot
 from virtvet.snapshot.sources import File, HostSource, Qmp, Source
 from virtvet.snapshot.store import save
 
@@ -80,7 +81,9 @@ def texts(inventory: Inventory, connections: Connections) -> Mapping[str, str]:
 def _plan(inventory: Inventory, host: str, recordings: Collection[Recording]) -> HostPlan:
     mine = [one for one in recordings if one.host == host]
     asked = {source for one in mine for source in one.sources}
-    monitors = frozenset(source for source in asked if isinstance(source, Qmp))
+
+    def monitors(names: Collection[str]) -> frozenset[Qmp]:
+        return frozenset(source for source in asked if isinstance(source, Qmp) and source.guest in names)
 
     def inside(_names: Collection[str]) -> dict[str, frozenset[HostSource]]:
         guests = {guest for one in mine if one.inside for guest in one.guests}
@@ -89,7 +92,11 @@ def _plan(inventory: Inventory, host: str, recordings: Collection[Recording]) ->
         }
 
     return HostPlan(
-        inventory.hosts[host], frozenset(asked - monitors), inside, lambda _names: monitors, qemu.started_by_hand
+        inventory.hosts[host],
+        frozenset(one for one in asked if not isinstance(one, Qmp)),
+        inside,
+        monitors,
+        qemu.started_by_hand,
     )
 
 
@@ -127,12 +134,12 @@ def _left_out(recording: Recording, seen: Snapshot) -> re.Pattern[str]:
 
 
 def _kept(source: Source, answer: Answer, recording: Recording, others: re.Pattern[str]) -> Answer:
-    """What of an answer concerns these guests, without what differs from moment to moment."""
+    """What of an answer concerns these guests, without what differs from moment to moment. Raises CannotLook."""
     match source, answer:
+        case _, Failed(reason):
+            raise CannotLook(source, reason)
         case _, LibvirtAnswer():
-            domains = {
-                name: _domain(answer.domains[name], recording) for name in recording.guests if name in answer.domains
-            }
+            domains = {name: _domain(answer.domains[name], recording) for name in recording.guests}
             return replace(answer, capabilities_xml="", domains=domains)
         case _, Completed(stdout=stdout):
             records = re.split(rb"(?<=[\n\0])", stdout)
@@ -173,7 +180,7 @@ def cut(xml: str, elements: Collection[str]) -> str:
 _STATUS = re.compile(r"^(?!(Name|VmLck|Cpus_allowed_list|Mems_allowed_list):).*\n", re.MULTILINE)
 _MEMORY = re.compile(r"^(?!.*(MemTotal|Hugepagesize):).*\n", re.MULTILINE)
 _MOUNTS = re.compile(r"^(?!.* cgroup2? ).*\n", re.MULTILINE)
-_KEPT_OF_STAT = (*range(1, 10), 18, 19, 20, *range(38, 42))
+_KEPT_OF_STAT = (*range(1, 9), 18, 19, *range(38, 42))
 """Fields of proc_pid_stat(5): state, priorities, CPU, policy; the others are counters and addresses."""
 
 

@@ -12,7 +12,7 @@ CONFIG = "virsh dumpxml --inactive web1"
 BOTH = frozenset({0, 1})
 TASK = f"/proc/{pid(V1, 'web1')}/task"
 OTHER, IOTHREAD, VCPU0, VCPU1 = (
-    thread(V1, "web1", comm) for comm in ("qemu-system-x86", "IO iothread1", "CPU 0/TCG", "CPU 1/TCG")
+    thread(V1, "web1", comm) for comm in ("IO mon_iothread", "IO iothread1", "CPU 0/TCG", "CPU 1/TCG")
 )
 
 

@@ -14,7 +14,7 @@ from virtvet.snapshot.model import Snapshot
 NAMED = {"CPU 0/TCG": "vcpu0", "CPU 1/TCG": "vcpu1", "IO iothread1": "iothread1"}
 ROLES = {tid: NAMED.get(comm, "emulator") for tid, comm in comms(V1, "web1").items()}
 TASK = f"/proc/{pid(V1, 'web1')}/task"
-OTHER, VCPU0, VCPU1 = (thread(V1, "web1", comm) for comm in ("qemu-system-x86", "CPU 0/TCG", "CPU 1/TCG"))
+OTHER, VCPU0, VCPU1 = (thread(V1, "web1", comm) for comm in ("IO mon_iothread", "CPU 0/TCG", "CPU 1/TCG"))
 
 
 def roles(name: str, guest: str, edits: Edits | None = None) -> dict[int, str]:
