@@ -18,8 +18,8 @@ from tests import looks
 from tests.looks import pid
 from virtvet.errors import CannotLook
 from virtvet.probes import qemu
-from virtvet.snapshot.model import Absent, Answer, Completed, Content, Snapshot, Unreadable
-from virtvet.snapshot.sources import Source
+from virtvet.snapshot.model import Absent, Answer, Completed, Content, Domain, LibvirtAnswer, Snapshot, Unreadable
+from virtvet.snapshot.sources import Libvirt, Source
 
 HV1, HV2 = looks.look("qemu/hv1"), looks.look("qemu/hv2")
 PIDS = {
@@ -34,7 +34,11 @@ def said(text: str) -> Completed:
 
 
 def look(answers: Mapping[Source, Answer], by_hand: Mapping[str, int] | None = None) -> Snapshot:
-    return Snapshot("hv", datetime(2026, 11, 23, tzinfo=UTC), answers, by_hand=by_hand or {})
+    """Every guest runs."""
+    names = {"x", *(name for host in PIDS.values() for name in host)}
+    domains = {name: Domain(name, "", "running", True, "<domain/>", None) for name in names}
+    known = LibvirtAnswer("qemu:///system", "hv", 9000000, 7002000, "", domains)
+    return Snapshot("hv", datetime(2026, 11, 23, tzinfo=UTC), {Libvirt(): known, **answers}, by_hand=by_hand or {})
 
 
 # --- whose they are

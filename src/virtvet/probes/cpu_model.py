@@ -158,7 +158,7 @@ def started(what: str) -> Probe:
 
     def probe(snapshot: Snapshot, guest: str, stated: CpuModel) -> Reading:
         _must_be_the_stated(what, stated)
-        process = qemu.running(snapshot, guest)
+        process = qemu.of_guest(snapshot, guest)
         told = process.option("cpu")
         return Reading(
             _meaning(told)[what] if told else None, process.source, f"-cpu {told}"[:500] if told else "no -cpu"

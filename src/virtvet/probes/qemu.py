@@ -119,20 +119,14 @@ def keywords(argument: str) -> dict[str, str]:
 
 
 def of_guest(snapshot: Snapshot, guest: str) -> Process:
-    """The process that runs a guest. Raises CannotLook when none that we may read bears its name."""
+    """The process that runs a guest. Raises NotApplicable when it is shut off, CannotLook when no process that we may
+    read bears its name."""
     known, number = _processes(snapshot.read(ARGUMENTS).stdout), pid(snapshot, guest)
     if number not in known:
         raise CannotLook(f"/proc/{number}/cmdline", f"there is no QEMU process {number} that we may read")
     if known[number].name != guest:
         raise CannotLook(f"{STATE}/{guest}.pid", f"names process {number}, which is not {guest}'s")
     return known[number]
-
-
-def running(snapshot: Snapshot, guest: str) -> Process:
-    """As `of_guest`. Raises NotApplicable when libvirt says that the guest is shut off."""
-    if guest not in snapshot.by_hand and snapshot.domain(guest).live_xml is None:
-        raise NotApplicable("guest is shut off")
-    return of_guest(snapshot, guest)
 
 
 def processes(snapshot: Snapshot) -> Mapping[int, Process]:
@@ -147,10 +141,12 @@ def processes(snapshot: Snapshot) -> Mapping[int, Process]:
 def pid(snapshot: Snapshot, guest: str) -> int:
     """The QEMU process of a running guest, by libvirt's pid file or, without libvirt, by its `-name`.
 
-    /run/libvirt/qemu/web1.pid: `4711` (no newline) -> 4711. Raises CannotLook.
+    /run/libvirt/qemu/web1.pid: `4711` (no newline) -> 4711. Raises NotApplicable when it is shut off, CannotLook.
     """
     if guest in snapshot.by_hand:
         return snapshot.by_hand[guest]
+    if snapshot.domain(guest).live_xml is None:
+        raise NotApplicable("guest is shut off")
     path = f"{STATE}/{guest}.pid"
     files = snapshot.read(PIDS)
     if path not in files:

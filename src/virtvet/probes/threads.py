@@ -56,8 +56,6 @@ class Thread:
 
 def pid(snapshot: Snapshot, guest: str) -> int:
     """The QEMU process. Raises NotApplicable when the guest is shut off, CannotLook when it cannot be told."""
-    if guest not in snapshot.by_hand:
-        domain_xml.live(snapshot, guest)
     number = qemu.pid(snapshot, guest)
     if f"/proc/{number}/comm" not in snapshot.read(QEMU):
         raise CannotLook(QEMU, f"shows no QEMU process {number}, which is said to be {guest}'s")

@@ -71,7 +71,7 @@ def started(snapshot: Snapshot, guest: str, part: str, _wanted: int) -> Reading:
 
     `2,maxcpus=4,sockets=1,dies=1,cores=2,threads=2`: "cores" -> 2
     """
-    process = qemu.running(snapshot, guest)
+    process = qemu.of_guest(snapshot, guest)
     argument = process.option("smp") or "1"
     return Reading(arranged(argument, process.source)[part], process.source, f"-smp {argument}"[:500])
 
