@@ -197,7 +197,7 @@ def test_a_guest_without_libvirt_waits_neither_for_it_nor_for_others(access: Hos
         guests = {"test": hanging, **access.guests}
         both = replace(access, libvirt=LibvirtAccess(uri=uri), guests=guests)
         asked = replace(plan(both, UPTIME, Libvirt(), inside=frozenset({UPTIME})), by_hand=lambda _: {"hand": 1})
-        snapshot = one(asked, deadline=4)
+        snapshot = one(asked, deadline=2.5)
     assert snapshot.by_hand == {"hand": 1}
     assert snapshot.guest("hand").read(UPTIME)
     assert "test" not in snapshot.guests or snapshot.guests["test"].unreachable

@@ -21,12 +21,12 @@ from virtvet.probes import qemu
 from virtvet.snapshot.model import Absent, Answer, Completed, Content, Domain, LibvirtAnswer, Snapshot, Unreadable
 from virtvet.snapshot.sources import Libvirt, Source
 
-HV1, HV2 = looks.look("qemu/hv1"), looks.look("qemu/hv2")
+RECORDED = {host: looks.look(f"qemu/{host}") for host in ("hv1", "hv2")}
 PIDS = {
     "hv1": {guest: pid("qemu/hv1", guest) for guest in ("web1", "db1", "app1", "plain1")},
     "hv2": {guest: pid("qemu/hv2", guest) for guest in ("mute2", "web2")},
 }
-HAND2 = HV2.by_hand
+HAND2 = RECORDED["hv2"].by_hand
 
 
 def said(text: str) -> Completed:
@@ -39,6 +39,9 @@ def look(answers: Mapping[Source, Answer], by_hand: Mapping[str, int] | None = N
     domains = {name: Domain(name, "", "running", True, "<domain/>", None) for name in names}
     known = LibvirtAnswer("qemu:///system", "hv", 9000000, 7002000, "", domains)
     return Snapshot("hv", datetime(2026, 11, 23, tzinfo=UTC), {Libvirt(): known, **answers}, by_hand=by_hand or {})
+
+
+HV1, HV2 = (look(one.answers, one.by_hand) for one in RECORDED.values())
 
 
 # --- whose they are
