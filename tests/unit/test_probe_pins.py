@@ -6,7 +6,7 @@ import pytest
 
 from tests.looks import ANCHOR, V1, V2, WEB1, by_hand, changed, look, pid, thread
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.probes import cgroup, pins
+from virtvet.probes import cgroup, pins, threads
 
 CONFIG = "virsh dumpxml --inactive web1"
 BOTH = frozenset({0, 1})
