@@ -54,15 +54,23 @@ def start(tmp_path: Path) -> Iterator[Start]:
         assert QEMU_GA
         command = [QEMU_GA, "-m", "unix-listen", "-p", str(path), "-t", str(tmp_path), "-f", f"{tmp_path}/pid"]
         running.append(subprocess.Popen([*command, *options], env={**os.environ, **environment}))
-        while not path.exists():
-            time.sleep(0.01)
-        ask = asking(path)
+        ask = asking(listening(path))
         return Agent("hv/real", lambda _deadline: ask)
 
     yield started
     for process in running:
         process.kill()
         process.wait()
+
+
+def listening(path: Path) -> Path:
+    """The socket, once somebody takes connections: for a moment there is only its file."""
+    for _ in range(500):
+        with socket.socket(socket.AF_UNIX) as client:
+            if not client.connect_ex(str(path)):
+                return path
+        time.sleep(0.02)
+    raise AssertionError(f"nobody listens on {path}")
 
 
 def asking(path: Path) -> Callable[[str], str]:
