@@ -39,7 +39,9 @@ def shell(lab: Lab) -> Shell:
 
     def run(where: str, script: str) -> None:
         machine = lab.guests[where] if "/" in where else lab.hosts[where]
-        done: subprocess.CompletedProcess[str] = machine.run(["sh", "-euc", script], check=False, timeout=60)
+        done: subprocess.CompletedProcess[str] = machine.run(
+            ["sh", "-euc", script], check=False, timeout=120
+        )  # a guest may need a second start
         assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
 
     return run
