@@ -15,7 +15,8 @@ def start(guest: str) -> str:
     Under TCG one boot of several vCPUs in a dozen hangs (the kernel patches itself while the others run): then again.
     """
     soon = f"timeout 25 sh -c '{answers(guest)}'"
-    return f"for try in 1 2 3; do virsh destroy {guest} || true; virsh start {guest}; {soon} && break; done; {answers(guest)}"
+    again = f"virsh destroy {guest} || true; virsh start {guest}; {soon} && break"
+    return f"for try in 1 2 3; do {again}; done; {answers(guest)}"
 
 
 def answers(guest: str) -> str:
