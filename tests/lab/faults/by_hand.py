@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from tests.lab.faults import Fault
+from tests.lab.faults.definitions import answers
 from tests.lab.faults.shares import MEND
 
 TASKS = "for t in /proc/$(cat /run/hand2.pid)/task/*; do"
-ANSWERS = "until ssh-keyscan -T 1 10.78.2.13 2>/dev/null | grep -q .; do sleep 0.1; done"
+ANSWERS = answers("hand2")
 END = "kill $(cat /run/hand2.pid); while [ -e /run/hand2.pid ]; do sleep 0.1; done"
 START = "sh /run/hand2.start"
 SHARE, OTHER = "path=/srv/share,security_model=passthrough", "path=/srv,security_model=mapped,readonly=on"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.lab.faults import Fault
+from tests.lab.faults.definitions import STARTED_BACK, STORED_BACK, started, stored
 
 GUEST = "hv1/app1"
 SECOND = "app1/net1"
@@ -13,21 +14,9 @@ PLUGGED = 'ip link set eth1 up; until [ "$(cat /sys/class/net/eth1/carrier)" = 1
 """e1000 looks for its link every two seconds."""
 
 
-def _edited(*edits: str) -> str:
-    sed = "".join(f' -e "{edit}"' for edit in edits)
-    return (
-        f"virsh dumpxml --inactive app1 >/run/nic.was; sed{sed} /run/nic.was >/run/nic.xml; virsh define /run/nic.xml"
-    )
-
-
-STORED_BACK = "virsh define /run/nic.was; rm /run/nic.was /run/nic.xml"
-START = "virsh destroy app1; virsh start app1"
-ANSWERS = "until ssh-keyscan -T 1 10.78.1.14 2>/dev/null | grep -q .; do sleep 0.1; done"
-
-
 def _stored(name: str, edit: str, departs: str) -> Fault:
     """Another definition, which the running guest does not show."""
-    return Fault(f"{name}, in the file", "hv1", _edited(edit), STORED_BACK, {departs: "config"})
+    return Fault(f"{name}, in the file", "hv1", stored(edit), STORED_BACK, {departs: "config"})
 
 
 def _second(what: str) -> str:
@@ -35,7 +24,7 @@ def _second(what: str) -> str:
 
 
 OTHER_BRIDGE = "ip link add virbr7 type bridge; ip link set virbr7 up"
-OTHERWISE = _edited(
+OTHERWISE = (
     _second("s/<model/<mtu size='1400'\\/><link state='down'\\/>&/"),
     "s/'e1000'/'virtio'/; s/'app1lan'/'app1wan'/; s/52:54:00:77:01:24/52:54:00:77:01:25/",
 )
@@ -154,8 +143,8 @@ INTERFACES = (
     Fault(
         "the guest runs with another interface than its file says",
         "hv1",
-        f"{OTHERWISE}; {START}; virsh define /run/nic.was; {ANSWERS}",
-        f"virsh define /run/nic.was; {START}; {ANSWERS}; rm /run/nic.was /run/nic.xml",
+        started(*OTHERWISE),
+        STARTED_BACK,
         {
             f"NIC-DEV-1 {SECOND}": "live actual guest",
             f"NIC-DEV-4 {SECOND}": "live actual guest",

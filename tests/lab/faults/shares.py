@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.lab.faults import Fault
+from tests.lab.faults.definitions import started, started_back
 
 GOOD = "trans=virtio,version=9p2000.L,posixacl,cache=loose"
 LINE = f"hostshare /mnt/share 9p {GOOD} 0 0"
@@ -26,21 +27,7 @@ VIRTIOFS = (
     "s|<source dir='/srv/share'/>|<driver type='virtiofs'/>&|",
 )
 OTHER = "s|<interface |<filesystem type='mount'><source dir='/srv'/><target dir='othershare'/></filesystem>&|"
-START = "virsh destroy db1; virsh start db1"
-ANSWERS = "until ssh-keyscan -T 1 10.78.1.12 2>/dev/null | grep -q .; do sleep 0.1; done"
-
-
-def _started(*edits: str) -> str:
-    """Start db1 from an altered definition, and then store the right one again: only what runs is wrong."""
-    edit = "".join(f' -e "{edit}"' for edit in edits)
-    dump = "virsh dumpxml --inactive db1 >/run/db1.was"
-    return (
-        f"{dump}; sed{edit} /run/db1.was >/run/db1.xml; virsh define /run/db1.xml; "
-        f"{START}; virsh define /run/db1.was; {ANSWERS}"
-    )
-
-
-STARTED_BACK = f"virsh define /run/db1.was; {START}; {ANSWERS}; rm /run/db1.was /run/db1.xml"
+STARTED_BACK = started_back("db1")
 
 FAULTS = (
     Fault(
@@ -212,11 +199,12 @@ FAULTS = (
     Fault(
         name="the guest was started with another share, in another partition",
         on="hv1",
-        breaks=_started(
+        breaks=started(
             "s|<source dir='/srv/share'/>|<source dir='/srv'/>|",
             "s|accessmode='passthrough'|accessmode='mapped'|",
             "s|<target dir='hostshare'/>|&<readonly/>|",
             "s|</vcpu>|&<resource><partition>/machine/openstack.partition</partition></resource>|",
+            guest="db1",
         ),
         restores=STARTED_BACK,
         departs={
@@ -229,7 +217,7 @@ FAULTS = (
     Fault(
         name="the guest was started with virtiofs, and with 9p for another tag",
         on="hv1",
-        breaks=_started(*VIRTIOFS, OTHER),
+        breaks=started(*VIRTIOFS, OTHER, guest="db1"),
         restores=STARTED_BACK,
         departs={
             "SHARE-DEV-2 db1/hostshare": "live actual",
