@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import FrameType
 
 from lab import cgroups, network, state
@@ -99,7 +98,7 @@ def _status(options: argparse.Namespace) -> int:
         left = [*map(str, cgroups.left()), *(["interface virtvet-lab"] if network.exists() else [])]
         print(f"down, but left behind: {' '.join(left)}" if left else "down")
         return 1
-    phase = found.phase if found.kept or Path(f"/proc/{found.owner}").exists() else "left behind"
+    phase = found.phase if found.in_hands else "left behind"
     print(f"{phase}, by process {found.owner} ({found.command}), logs in {found.logs}")
     if phase != "up":
         return 1

@@ -62,11 +62,22 @@ class Lab:
 
     @classmethod
     def attach(cls, quiet: bool = True) -> "Lab":
-        """The lab that is up now."""
+        """The lab that is up now; one whose starter or hosts have ended is none."""
         found = state.load()
         if found is None or found.phase != "up":
             raise LabError("no lab is up: `python -m lab up`")
-        return cls(logs=Path(found.logs), quiet=quiet)
+        lab = cls(logs=Path(found.logs), quiet=quiet)
+        if not found.in_hands or not lab.stands:
+            raise LabError(f"process {found.owner} left a lab behind: `python -m lab down` takes it away")
+        return lab
+
+    @property
+    def stands(self) -> bool:
+        """Whether its hosts run: its files outlive them where a session or container ends without a reboot."""
+        try:
+            return all(host.init for host in self.hosts.values())
+        except LabError:
+            return False
 
     def __enter__(self) -> "Lab":
         return self.up()
@@ -104,7 +115,7 @@ class Lab:
         self.lock = state.Lock()
         self.lock.acquire(wait)
         found = state.load()
-        if found and found.kept and found.phase == "up":
+        if found and found.kept and found.phase == "up" and self.stands:
             self._release()
             return found.command
         return ""
@@ -294,12 +305,25 @@ class Bringup:
 
     def _await_guest(self, guest: Guest) -> None:
         try:
-            wait_until(lambda: self._has_booted(guest), 90, f"{guest.id}: the end of its boot")
+            self._await_boot(guest)
             guest.wait(60)
         except LabError as error:
             raise LabError(f"{error}\n{_tail(guest.console)}") from error
         self._tune(guest)
         self.say(f"{guest.id} answers")
+
+    def _await_boot(self, guest: Guest) -> None:
+        """One boot of several vCPUs in a dozen hangs under TCG (the kernel patches itself while others run it)."""
+        for attempt in (1, 2, 3):
+            try:
+                return wait_until(lambda: self._has_booted(guest), 45, f"{guest.id}: the end of its boot")
+            except LabError:
+                if attempt == 3 or guest.spec.by_hand:
+                    raise
+            self.say(f"{guest.id} hangs in its boot: started again")
+            guest.virsh("destroy")
+            guest.virsh("start")
+        return None
 
     def _has_booted(self, guest: Guest) -> bool:
         """Whether it has its address from DHCP, or has started its agent."""

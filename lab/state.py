@@ -39,6 +39,11 @@ class State:
     phase: str = "starting"  # then "up"
     kept: bool = False  # left up on purpose: outlives its starter
 
+    @property
+    def in_hands(self) -> bool:
+        """Whether somebody will take it down: who started it, or who had it left up."""
+        return self.kept or Path(f"/proc/{self.owner}").exists()
+
     def save(self) -> None:
         """Write it where :func:`load` finds it, whole or not at all."""
         draft = ROOT / "state.json.new"

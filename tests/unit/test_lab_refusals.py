@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from lab import Lab, preflight, shell, state
 from lab import __main__ as command
-from lab import preflight, shell, state
 from lab.errors import LabError, PreflightError
 
 
@@ -51,6 +51,14 @@ def test_nothing_up_is_said(own_folder, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["lab", "run", "hv1", "--", "true"])
     assert command.main() == 1
     assert "no lab is up" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_lab_whose_hosts_have_ended_is_not_attached_to(own_folder, kept):
+    state.ROOT.mkdir(parents=True)
+    state.State(os.getpid(), "lab up", "logs", "up", kept).save()
+    with pytest.raises(LabError, match=f"process {os.getpid()} left a lab behind: `python -m lab down`"):
+        Lab.attach()
 
 
 def test_failed_command_shows_its_own_words():
