@@ -13,13 +13,20 @@ from virtvet.errors import Position
 from virtvet.profile import agreement, guest_os, memory_hotplug
 from virtvet.profile.base import Wants
 from virtvet.profile.blkio import Blkio
+from virtvet.profile.confinement import Confinement, HostConfinement
 from virtvet.profile.cpu_bandwidth import CpuBandwidth
 from virtvet.profile.cpu_model import CpuModel
 from virtvet.profile.daemon import Daemon
+from virtvet.profile.devices import Device, PciAddress
 from virtvet.profile.disks import Disk
 from virtvet.profile.guest_os import GuestOs
+from virtvet.profile.host_memory import HostMemory
 from virtvet.profile.host_validate import HostValidate
+from virtvet.profile.hostdevs import Hostdev
 from virtvet.profile.interfaces import Interfaces
+from virtvet.profile.iommu import Iommu
+from virtvet.profile.isolation import Isolation
+from virtvet.profile.kernel import Kernel
 from virtvet.profile.listeners import Listeners
 from virtvet.profile.memory_backing import MemoryBacking
 from virtvet.profile.memory_hotplug import MemoryHotplug
@@ -31,6 +38,7 @@ from virtvet.profile.partitions import Partition, PartitionPath
 from virtvet.profile.pci import PciDevice, PciId
 from virtvet.profile.pins import Pins
 from virtvet.profile.schedulers import Schedulers
+from virtvet.profile.services import Services
 from virtvet.profile.shares import Share
 from virtvet.profile.tls import Tls
 from virtvet.profile.topology import Topology
@@ -54,6 +62,20 @@ class HostWants(Wants):
     """cgroup partitions by libvirt's path (`/machine`, `/machine/openstack.partition`)."""
     neighbours: Neighbours | None = None
     """What all running guests of the host may do to each other and ask of it together."""
+    kernel: Kernel | None = None
+    """Version, command line, modules, sysctls and mitigations."""
+    memory: HostMemory | None = None
+    """Huge pages, KSM, transparent huge pages."""
+    isolation: Isolation | None = None
+    """CPUs kept for guests."""
+    services: Services | None = None
+    """Units and packages."""
+    iommu: Iommu | None = None
+    """VT-d or AMD-Vi, and what device assignment needs."""
+    devices: dict[PciAddress, Device] = Field(default_factory=dict)
+    """PCI devices of the host by their address (`0000:01:00.0`)."""
+    confinement: HostConfinement | None = None
+    """What the daemon confines every QEMU with."""
 
     @field_validator("daemon")
     @classmethod
@@ -145,6 +167,10 @@ class GuestWants(Wants):
     """Network interfaces by MAC address or position (`net0`)."""
     pci: dict[PciId, PciDevice] = Field(default_factory=dict)
     """PCI devices inside the guest, by vendor and device (`8086:100e`)."""
+    hostdevs: dict[PciAddress, Hostdev] = Field(default_factory=dict)
+    """PCI devices of the host that it is given, by their address there (`0000:01:00.0`)."""
+    confinement: Confinement | None = None
+    """What holds its QEMU."""
     shares: dict[str, Share] = Field(default_factory=dict)
     """Shared folders by their tag (`<target dir=…>`)."""
 

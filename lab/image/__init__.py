@@ -1,0 +1,5 @@
+"""Image hosts: clones of a Debian 12 hypervisor under QEMU, with systemd, cgroup v2 and an emulated VT-d."""
+
+from lab.image.core import ImageHost, ImageLab, NestedGuest
+
+__all__ = ["ImageHost", "ImageLab", "NestedGuest"]

@@ -1,0 +1,7 @@
+"""PCI devices of hosts and in guests, on the image hosts."""
+
+from __future__ import annotations
+
+from tests.lab.faults import Fault
+
+FAULTS: tuple[Fault, ...] = ()

@@ -1,0 +1,7 @@
+"""Faults of host.services on the image hosts."""
+
+from __future__ import annotations
+
+from tests.lab.faults import Fault
+
+FAULTS: tuple[Fault, ...] = ()
