@@ -1,7 +1,7 @@
 """GRUB on the image's disk, for BIOS and for UEFI, without a loop device: what `grub-install` does, on a file.
 
-The partitions are those of `build.py`: 1 is a BIOS boot partition, 2 the EFI system partition, 3 the root. Both GRUBs hold
-the same modules and look for the file system that is called ``root``; its /boot/grub/grub.cfg says the rest.
+The partitions are those of `build.py`: 1 is a BIOS boot partition, 2 the EFI system partition, 3 the root. Both GRUBs
+hold the same modules and look for the file system that is called ``root``; its /boot/grub/grub.cfg says the rest.
 """
 
 from __future__ import annotations
