@@ -11,6 +11,7 @@ from types import FrameType
 from lab import cgroups, network, state
 from lab.core import Lab
 from lab.errors import LabError, PreflightError
+from lab.image.command import image_actions
 from lab.machine import Guest, Host
 
 
@@ -52,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     demo = _action(actions, "demo", _demo, "bring the lab up, check both hosts, take it down (KEEP=1 leaves it up)")
     demo.add_argument("argv", nargs="*", metavar="OPTION", help="more options for `virtvet check`")
     _action(actions, "status", _status, "say what is up")
+    image = actions.add_parser("image", help="image hosts: clones of a Debian hypervisor with systemd and VT-d")
+    image_actions(image)
     _action(actions, "inventory", _inventory, "say how hosts and guests are reached")
     for name, where, action in (("run", "HOST", _run), ("guest", "HOST/GUEST", _guest)):
         command = _action(actions, name, action, f"run a command in {where}")

@@ -27,7 +27,7 @@ def network_xml(host: HostSpec) -> str:
 
 def domain_xml(guest: GuestSpec) -> str:
     """The domain as it is defined; bandwidth and hard limits are added once it runs."""
-    domain = ET.Element("domain", type="qemu")
+    domain = ET.Element("domain", type=guest.kind)
     _text(domain, "name", guest.name)
     _text(domain, "uuid", guest.uuid)
     _text(domain, "memory", str(guest.memory_mib), unit="MiB")
@@ -36,8 +36,9 @@ def domain_xml(guest: GuestSpec) -> str:
     _boot(domain, guest)
     features = ET.SubElement(domain, "features")
     ET.SubElement(features, "acpi")
-    # QEMU's own default grows to 1 GiB: it would end a guest at its hard limit after some minutes
-    _text(ET.SubElement(features, "tcg"), "tb-cache", "64", unit="MiB")
+    if guest.kind == "qemu":
+        # QEMU's own default grows to 1 GiB: it would end a guest at its hard limit after some minutes
+        _text(ET.SubElement(features, "tcg"), "tb-cache", "64", unit="MiB")
     _text(domain, "on_reboot", "restart")
     _devices(ET.SubElement(domain, "devices"), guest)
     if guest.more:

@@ -9,6 +9,7 @@ import lzma
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ MODULES = [
     "virtio_pci",
     "virtio_net",
     "e1000",
+    "e1000e",
     "virtio_blk",
     "virtio_console",
     "virtio_balloon",
@@ -47,8 +49,13 @@ class Kernel:
 
     @property
     def version(self) -> str:
-        """The package: ``linux-image-6.1.0-56-amd64_6.1.192-2``."""
+        """The package: ``linux-image-6.1.0-56-amd64_6.1.192-2``, and what of its modules is kept."""
         return self.folder.name
+
+    @property
+    def package(self) -> str:
+        """``linux-image-6.1.0-56-amd64_6.1.192-2``."""
+        return self.folder.name.rpartition(".")[0]
 
     def modules(self) -> list[Path]:
         """The files of the modules that guests load, in loading order."""
@@ -88,29 +95,52 @@ def _newest(folder: Path) -> Path:
 def _fetch(package: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        work = Path(scratch)
-        name = package.partition("_")[0]
-        shell.run(["/bin/sh", "-c", 'cd "$1" && apt-get -q download "$2"', "sh", scratch, name], timeout=300)
-        shell.run(["dpkg", "-x", str(next(work.glob("*.deb"))), str(work / "x")], timeout=120)
-        release = next((work / "x/lib/modules").iterdir()).name
-        shell.run(["depmod", "-b", str(work / "x"), release])
-        result = work / "result"
+        unpacked = unpack(package, Path(scratch))
+        result = Path(scratch) / "result"
         result.mkdir()
-        (result / "vmlinux").write_bytes(_elf((work / "x/boot" / f"vmlinuz-{release}").read_bytes()))
-        _keep_modules(work / "x/lib/modules" / release, result / "modules")
+        (result / "vmlinux").write_bytes(elf(unpacked.image.read_bytes()))
+        _keep_modules(unpacked.modules, result / "modules")
         result.rename(folder)
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """What a kernel package holds, below ``root``."""
+
+    root: Path
+    release: str
+
+    @property
+    def image(self) -> Path:
+        """The bzImage."""
+        return self.root / "boot" / f"vmlinuz-{self.release}"
+
+    @property
+    def modules(self) -> Path:
+        """All modules, and modules.dep."""
+        return self.root / "lib/modules" / self.release
+
+
+def unpack(package: str, work: Path) -> Unpacked:
+    """Fetch a kernel package (``linux-image-6.1.0-56-amd64_6.1.192-2``) and unpack it, without its scripts."""
+    name = package.partition("_")[0]
+    shell.run(["/bin/sh", "-c", 'cd "$1" && apt-get -q download "$2"', "sh", str(work), name], timeout=300)
+    shell.run(["dpkg", "-x", str(next(work.glob("*.deb"))), str(work / "x")], timeout=120)
+    release = next((work / "x/lib/modules").iterdir()).name
+    shell.run(["depmod", "-b", str(work / "x"), release])
+    return Unpacked(work / "x", release)
 
 
 def _keep_modules(tree: Path, kept: Path) -> None:
     """Copy the modules that guests load, and their order, out of a kernel's module tree."""
     kept.mkdir()
-    order = [tree / path for path in _load_order((tree / "modules.dep").read_text(), MODULES)]
+    order = [tree / path for path in load_order((tree / "modules.dep").read_text(), MODULES)]
     for path in order:
         shutil.copyfile(path, kept / path.name)
     (kept / "order").write_text("".join(f"{path.name}\n" for path in order))
 
 
-def _elf(image: bytes) -> bytes:
+def elf(image: bytes) -> bytes:
     """The ELF file that a bzImage carries as its xz payload."""
     payload = lzma.LZMADecompressor().decompress(image[image.index(XZ_MAGIC) :])
     if payload[:4] != b"\x7fELF":
@@ -118,9 +148,10 @@ def _elf(image: bytes) -> bytes:
     return payload
 
 
-def _load_order(modules_dep: str, names: list[str]) -> list[str]:
-    """
-    >>> _load_order("kernel/a.ko: kernel/b-c.ko\\nkernel/b-c.ko:", ["a"])
+def load_order(modules_dep: str, names: Sequence[str]) -> list[str]:
+    """Paths of these modules and of what they need, in loading order.
+
+    >>> load_order("kernel/a.ko: kernel/b-c.ko\\nkernel/b-c.ko:", ["a"])
     ['kernel/b-c.ko', 'kernel/a.ko']
     """
     needs = dict(line.split(":", 1) for line in modules_dep.splitlines())

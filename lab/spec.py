@@ -36,6 +36,8 @@ class GuestSpec:
     mac: str = ""
     address: str = ""
     """Without one the guest has no network interface, and is reached by its agent."""
+    kind: str = "qemu"
+    """The domain's type: "kvm" where the host has it."""
     by_hand: bool = False
     """QEMU is started without libvirt."""
     vcpus: int = 1

@@ -49,7 +49,7 @@ cgroup /elsewhere cgroup rw,cpu,cpuacct 0 0
 
 def test_missing_module_is_named():
     with pytest.raises(LabError, match="no module 9p"):
-        kernel._load_order("kernel/a.ko:", ["9p"])
+        kernel.load_order("kernel/a.ko:", ["9p"])
 
 
 @pytest.mark.skipif(not shutil.which("cpio"), reason="there is no cpio")
