@@ -45,7 +45,7 @@ def _entry(machine: ImageHost, image: Image) -> str:
     login = {"user": "root", "key": str(image.key), "known_hosts": str(machine.folder / "known_hosts")}
     entry: dict[str, Any] = {
         "ssh": {"address": "127.0.0.1", "port": machine.port("ssh"), **login},
-        "libvirt": {"pki": str(image.pki)},
+        "libvirt": {"uri": f"qemu+tls://127.0.0.1:{machine.port('tls')}/system", "pki": str(image.pki)},
         "names": list(spec.NAMES),
         "guests": {guest.name: _guest(guest, login) for guest in spec.INSIDE.guests},
     }

@@ -17,21 +17,21 @@ from pathlib import Path
 
 from lab import domain, keys, shell, userland
 from lab.cpio import Tree
-from lab.image import guests, spec
+from lab.image import bootloader, guests, spec
 from lab.kernel import Kernel, elf, load_order, unpack
 from lab.kernel import kernel as lab_kernel
 from lab.progress import Progress
 
 FILES = Path(__file__).with_name("root")
 """What is laid over Debian's files, as it is."""
-MIB = 1024 * 1024
-ROOT_STARTS = 18 * MIB
-"""Bytes. Before it: a BIOS boot partition of 1 MiB at 1 MiB, and the EFI system partition of 16 MiB."""
-SFDISK = """\
+MIB = bootloader.MIB
+ROOT_STARTS = bootloader.ESP + bootloader.ESP_SIZE
+"""Bytes from the disk's start."""
+SFDISK = f"""\
 label: gpt
-start=1MiB, size=1MiB, type=21686148-6449-6E6F-744E-656564454649, name=bios
-start=2MiB, size=16MiB, type=U, name=esp
-start=18MiB, type=L, name=root
+start={bootloader.BIOS_BOOT // MIB}MiB, size=1MiB, type=21686148-6449-6E6F-744E-656564454649, name=bios
+start={bootloader.ESP // MIB}MiB, size={bootloader.ESP_SIZE // MIB}MiB, type=U, name=esp
+start={ROOT_STARTS // MIB}MiB, type=L, name=root
 """
 
 
@@ -91,7 +91,7 @@ def image(cache: Path, say: Progress) -> Image:
 
 def _fingerprint(kernel: Kernel) -> str:
     """Of everything an image is made of."""
-    modules = [spec, guests, sys.modules[__name__], userland, domain]
+    modules = [spec, guests, bootloader, sys.modules[__name__], userland, domain]
     code = [Path(str(module.__file__)) for module in modules]
     return fingerprint([*code, *filter(Path.is_file, sorted(FILES.rglob("*")))], kernel.version)
 
@@ -121,6 +121,7 @@ def _build(cache: Path, kernel: Kernel, folder: Path, say: Progress) -> None:
     authorized = keys.ssh_key(folder / "id")
     guests.write(root, folder, kernel, userland.cached_base(cache, kernel).read_bytes(), authorized)
     _enable(root)
+    _make_bootable(root)
     release = next((root / "usr/lib/modules").iterdir()).name
     (folder / "vmlinux").write_bytes(elf((root / f"boot/vmlinuz-{release}").read_bytes()))
     initrd = _initrd(root / "usr/lib/modules" / release).archive()
@@ -128,6 +129,7 @@ def _build(cache: Path, kernel: Kernel, folder: Path, say: Progress) -> None:
         path.write_bytes(initrd)
     say("image: the disk")
     _disk(root, folder / "disk.raw")
+    bootloader.install(folder / "disk.raw")
     shutil.rmtree(root)
 
 
@@ -228,6 +230,13 @@ def _enable(root: Path) -> None:
     shell.run([*systemctl, "mask", *spec.MASKED])
     shell.run([*systemctl, "enable", *spec.ENABLED])
     shell.run([*systemctl, "set-default", "multi-user.target"])
+
+
+def _make_bootable(root: Path) -> None:
+    release = next((root / "usr/lib/modules").iterdir()).name
+    for path, text in bootloader.files(release, spec.ROOT, spec.CMDLINE).items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
 
 
 def _initrd(modules: Path) -> Tree:

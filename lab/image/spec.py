@@ -58,11 +58,9 @@ CPU = "Opteron_G3,+npt"
 """TCG emulates AMD's SVM, so that /dev/kvm is there inside and nested guests run under KVM."""
 ROOT = "/dev/vda3"
 CMDLINE = (
-    *("console=ttyS0", "quiet", "rw", "intel_iommu=on", "amd_iommu=off", "iommu=pt", "mitigations=off", "audit=0"),
+    *("console=ttyS0", "quiet", "rw", "intel_iommu=on", "iommu=pt", "mitigations=off", "audit=0"),
     *("apparmor=0", "tsc=reliable", "no_timer_check", "random.trust_cpu=on", "systemd.show_status=0"),
 )
-"""amd_iommu=off: `HARDWARE` shows an empty IVRS table, too, which the kernel must not take for an IOMMU."""
-SSH_PORT = 22
 MACHINE = ("-machine", "q35,kernel-irqchip=split,vmport=off,hpet=off,smm=off")
 IOMMU = ("-device", "intel-iommu,intremap=on,caching-mode=on")
 MANAGEMENT = "virtio-net-pci,netdev=management,mac=52:54:00:79:00:01,bus=pcie.0,addr=4,romfile="
