@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from virtvet.check import Case, Control, PerLayer, Severity, check
-from virtvet.probes import daemon_start
+from virtvet.probes import daemon_start, systemd
+from virtvet.probes.systemd import Units
 from virtvet.snapshot.sources import Source
 from virtvet.target import HostTarget
 
@@ -42,8 +43,9 @@ def _by_argument(host: HostTarget) -> Iterator[Case]:
 def _by_socket(host: HostTarget) -> Iterator[Case]:
     if host.wants.daemon is not None and host.wants.daemon.start == "socket-activation":
         program = host.wants.daemon.program
+        socket = f"{program}-tls.socket"
         expected = PerLayer(config="enabled", live="active")
-        yield Case(f"{program}-tls.socket", expected, (program,), words={"program": program})
+        yield Case(socket, expected, (Units.of([socket]), socket), words={"program": program})
 
 
 def _argument_sources(host: HostTarget) -> Iterator[Source]:
@@ -54,7 +56,7 @@ def _argument_sources(host: HostTarget) -> Iterator[Source]:
 
 def _socket_sources(host: HostTarget) -> Iterator[Source]:
     for case in _by_socket(host):
-        yield from (daemon_start.is_enabled(case.args[0]), daemon_start.is_active(case.args[0]))
+        yield from case.args[0].sources
 
 
 @check(
@@ -73,8 +75,8 @@ def test_daemon_is_started_to_listen(case: Case, observed: object) -> None:
     SOCKET_ACTIVATION,
     cases=_by_socket,
     sources=_socket_sources,
-    config=daemon_start.socket_enabled,
-    live=daemon_start.socket_active,
+    config=systemd.enabled,
+    live=systemd.active,
 )
 def test_systemd_listens_for_the_daemon(case: Case, observed: object) -> None:
     """Enabled for the next boot, active now."""

@@ -1,4 +1,4 @@
-"""How the daemon is started: from the arguments file, the process, and systemd's socket unit."""
+"""How the daemon is started: from the arguments file and the process."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from tests.unit.certificate_maker import TAKEN
 from virtvet.errors import CannotLook
 from virtvet.probes import daemon_start
-from virtvet.probes.daemon_start import DOES_NOT, LISTENS, NO_SYSTEMD
-from virtvet.snapshot.model import Absent, Answer, Completed, Content, Snapshot, Unreadable
+from virtvet.probes.daemon_start import DOES_NOT, LISTENS
+from virtvet.snapshot.model import Absent, Answer, Content, Snapshot, Unreadable
 from virtvet.snapshot.sources import Source
 
 DEBIAN, RED_HAT = daemon_start.ARGUMENT_FILES
@@ -77,36 +77,3 @@ def test_pid_file_beyond_understanding(pid: Answer) -> None:
     answers = {daemon_start.pid_file("libvirtd"): pid, daemon_start.processes("libvirtd"): RUNNING}
     with pytest.raises(CannotLook):
         daemon_start.listen_live(looked(answers), "libvirtd")
-
-
-NOT_BOOTED = b"System has not been booted with systemd as init system (PID 1). Can't operate.\n"
-
-
-@pytest.mark.parametrize(
-    ("answer", "value"),
-    [
-        (Completed(0, b"enabled\n", b""), "enabled"),
-        (Completed(1, b"disabled\n", b""), "disabled"),
-        (Completed(1, b"masked-runtime\n", b""), "masked-runtime"),
-        (Completed(1, b"", NOT_BOOTED), NO_SYSTEMD),
-        (Absent(), NO_SYSTEMD),
-    ],
-)
-def test_systemd(answer: Answer, value: str) -> None:
-    answers = {daemon_start.is_enabled("libvirtd"): answer, daemon_start.is_active("libvirtd"): answer}
-    assert daemon_start.socket_enabled(looked(answers), "libvirtd").value == value
-    assert daemon_start.socket_active(looked(answers), "libvirtd").value == value
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        Completed(1, b"", b"Failed to get unit file state for libvirtd-tls.socket: No such file or directory"),
-        Completed(0, b"two words\n", b""),
-        Completed(0, b"", b""),
-        Unreadable("did not end"),
-    ],
-)
-def test_systemd_beyond_understanding(answer: Answer) -> None:
-    with pytest.raises(CannotLook):
-        daemon_start.socket_enabled(looked({daemon_start.is_enabled("libvirtd"): answer}), "libvirtd")

@@ -1,4 +1,4 @@
-"""Whether the daemon is started so that it listens: by `--listen` in its arguments, or by systemd's TLS socket."""
+"""Whether the daemon is told to listen: by `--listen` in its arguments. (systemd.py tells of TLS sockets.)"""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from getopt import GetoptError, gnu_getopt
 from virtvet.check import Reading
 from virtvet.errors import CannotLook
 from virtvet.snapshot.model import Absent, Content, Snapshot, text_of
-from virtvet.snapshot.sources import Command, File, Processes
+from virtvet.snapshot.sources import File, Processes
 
 ARGUMENT_FILES = (File("/etc/default/libvirtd"), File("/etc/sysconfig/libvirtd"))
 """Debian's and Red Hat's (libvirtd.service: EnvironmentFile)."""
 LISTENS = "--listen"
 DOES_NOT = "no --listen"
-NO_SYSTEMD = "no systemd on this host"
 
 _ASSIGNMENT = re.compile(r"^[ \t]*LIBVIRTD_ARGS=(.*)$", re.MULTILINE)
 
@@ -29,16 +28,6 @@ def pid_file(program: str) -> File:
 def processes(program: str) -> Processes:
     """Its command line, also of users' sessions: /proc/813/cmdline is `/usr/sbin/libvirtd\\0-d\\0-l\\0`."""
     return Processes(program, ("cmdline",))
-
-
-def is_enabled(program: str) -> Command:
-    """Says "enabled"."""
-    return Command(("systemctl", "is-enabled", f"{program}-tls.socket"))
-
-
-def is_active(program: str) -> Command:
-    """Says "active"."""
-    return Command(("systemctl", "is-active", f"{program}-tls.socket"))
 
 
 def listen_configured(snapshot: Snapshot, _program: str) -> Reading:
@@ -90,26 +79,3 @@ def _command_line(snapshot: Snapshot, program: str) -> tuple[str, list[str]] | N
     if content is None or content in (Absent(), Content(b"")):
         return None  # a pid file that a crash left behind
     return path, text_of(path, content).rstrip("\0").split("\0")
-
-
-def socket_enabled(snapshot: Snapshot, program: str) -> Reading:
-    """systemctl's word: "enabled", "disabled", "masked", …"""
-    return _systemctl(snapshot, is_enabled(program))
-
-
-def socket_active(snapshot: Snapshot, program: str) -> Reading:
-    """systemctl's word: "active", "inactive", "failed"."""
-    return _systemctl(snapshot, is_active(program))
-
-
-def _systemctl(snapshot: Snapshot, command: Command) -> Reading:
-    if snapshot.answer(command) == Absent():
-        return Reading(NO_SYSTEMD, str(command))
-    done = snapshot.read(command)
-    said = done.stdout.decode("utf-8", "backslashreplace").strip()
-    complaint = done.stderr.decode("utf-8", "backslashreplace").strip()
-    if not said and "not been booted with systemd" in complaint:
-        return Reading(NO_SYSTEMD, str(command), complaint[:200])
-    if not re.fullmatch(r"[a-z-]{1,40}", said):
-        raise CannotLook(command, complaint[:200] or f"said nothing we understand: {said[:60]!r}")
-    return Reading(said, str(command))

@@ -47,7 +47,7 @@ EXEMPT: Mapping[str, str] = {
     "MEM-BACK-2 live actual": "nobody may lock memory in the lab: tests/unit/test_probe_memory_backing.py",
     "MEM-NUMA-3 actual": "the lab has one NUMA node: tests/unit/test_probe_numatune.py",
     "MEM-NUMA-4 actual": "the lab has one NUMA node: tests/unit/test_probe_numatune.py",
-    "DAEMON-START-2 config live": "the lab's hosts have no systemd: tests/unit/test_probe_daemon_start.py",
+    "DAEMON-START-2 config live": "the lab's hosts have no systemd: tests/unit/test_probe_systemd.py",
     "NIC-BW-2 actual": "the lab's kernel has no policing filters: tests/unit/test_probe_nic_bandwidth.py",
     "NIC-BW-3 config live actual": "the lab's network has no bandwidth: tests/unit/test_probe_nic_bandwidth.py",
     "NIC-DEV-8 live": "libvirt tags VLANs on Open vSwitch and SR-IOV only: tests/unit/test_probe_interfaces.py",
