@@ -52,7 +52,7 @@ PACKAGE = Control(
     severity=Severity.MEDIUM,
     requirement="R42",
     rationale="Known defects of libvirt and QEMU end with a version; what nobody needs is one thing more to attack.",
-    hint="dpkg -l {package} || rpm -q {package}   # wanted: {expected}",
+    hint="apt-get {verb} {package}   # or dnf {verb}; wanted: {expected}",
     references=(
         "https://manpages.debian.org/deb-version.7",
         "https://rpm-software-management.github.io/rpm/man/rpm-version.7",
@@ -126,7 +126,11 @@ def _names(host: HostTarget) -> tuple[str, ...]:
 def versions(host: HostTarget) -> Iterator[Case]:
     """Each package."""
     for name, wanted in host.wants.services.packages.items() if host.wants.services else ():
-        yield Case(name, _wanted(wanted), (_names(host), name), words={"package": name})
+        yield Case(name, _wanted(wanted), (_names(host), name), words={"package": name, "verb": _verb(wanted)})
+
+
+def _verb(version: str) -> str:
+    return "remove" if version == "absent" else "install"
 
 
 def _wanted(version: str) -> object:
