@@ -6,9 +6,10 @@ A false in the profile makes the same control demand that the fact does not hold
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from virtvet.check import Case, Control, Severity, check
-from virtvet.probes import host_validate, kernel
+from virtvet.probes import host_validate, iommu, kernel
 from virtvet.profile.host_validate import Controllers, Namespaces
 from virtvet.target import HostTarget
 
@@ -112,7 +113,8 @@ IOMMU = Control(
     severity=Severity.MEDIUM,
     requirement="R33",
     rationale="Without one no PCI device can be given to a guest safely.",
-    hint="ls /sys/firmware/acpi/tables /sys/class/iommu   # no DMAR, IVRS: turn on VT-d or AMD-Vi in {host}'s firmware",
+    hint="ls /sys/firmware/acpi/tables /sys/class/iommu   # neither DMAR nor IVRS: turn on VT-d or AMD-Vi (and, of a "
+    "virtual machine, its IOMMU) in the firmware setup of {host}",
     references=(
         TOOL,
         "https://docs.kernel.org/driver-api/vfio.html",
@@ -125,8 +127,7 @@ IOMMU_ON = Control(
     severity=Severity.MEDIUM,
     requirement="R33",
     rationale="An IOMMU that is off protects nothing, and vfio refuses to bind devices.",
-    hint="cat /proc/cmdline; ls /sys/kernel/iommu_groups   # add intel_iommu=on (Intel), remove amd_iommu=off "
-    "(AMD), and reboot {host}",
+    hint=iommu.ON_HINT,
     references=(
         TOOL,
         "https://docs.kernel.org/admin-guide/kernel-parameters.html",
@@ -219,6 +220,10 @@ def _fact(fact: str) -> Callable[[HostTarget], Iterable[Case]]:
     return cases
 
 
+def _iommu_enabled(host: HostTarget) -> Iterable[Case]:
+    return (replace(case, expected=iommu.Is(case.expected)) for case in _fact("iommu_enabled")(host))
+
+
 def _controllers(host: HostTarget) -> Iterable[Case]:
     return _family(host, "controllers", "controller", Controllers.model_fields)
 
@@ -287,13 +292,13 @@ def test_libvirt_finds_the_controller(case: Case, observed: object) -> None:
     assert observed == case.expected
 
 
-@check(IOMMU, cases=_fact("iommu"), sources=host_validate.IOMMU_SOURCES, actual=host_validate.iommu)
+@check(IOMMU, cases=_fact("iommu"), sources=iommu.FOUND_SOURCES, actual=iommu.found)
 def test_host_has_an_iommu(case: Case, observed: object) -> None:
     """virt-host-validate looks for the one table of the CPU's vendor; ours for any, and for what the kernel drives."""
     assert observed == case.expected
 
 
-@check(IOMMU_ON, cases=_fact("iommu_enabled"), sources=host_validate.IOMMU_SOURCES, actual=host_validate.iommu_enabled)
+@check(IOMMU_ON, cases=_iommu_enabled, sources=iommu.ON_SOURCES, actual=iommu.on)
 def test_kernel_uses_the_iommu(case: Case, observed: object) -> None:
     """Groups tell the truth: kernels turn the IOMMU on without a word on the command line."""
     assert observed == case.expected

@@ -159,38 +159,6 @@ def test_an_unreadable_or_unknown_cgroup2_is_no_answer() -> None:
         value(host_validate.controller, controllers(V2.replace(b" /sys", b" /opt"), Content(OFFERED), FUNCTION), "cpu")
 
 
-def iommus(listed: str = "", tables: tuple[str, ...] = (), err: str = "", returncode: int = 0) -> Answers:
-    found = {
-        table: device(kind="regular file") if table.path[-4:] in tables else Absent() for table in host_validate.TABLES
-    }
-    return {host_validate.LISTING: said(listed, returncode, err), **found}
-
-
-GROUP = "/sys/kernel/iommu_groups/0\n/sys/kernel/iommu_groups/1\n"
-
-
-@pytest.mark.parametrize(
-    ("answers", "support", "enabled"),
-    [
-        (iommus(), False, False),
-        (iommus(GROUP, ("DMAR",)), True, True),
-        (iommus(GROUP, ("IVRS",)), True, True),
-        (iommus("", ("DMAR",)), True, False),
-        (iommus("/sys/class/iommu/smmu3.0x1\n"), True, False),
-        (iommus(GROUP), True, True),
-        (iommus(err="find: '/sys/kernel/iommu_groups': No such file or directory\n", returncode=1), False, False),
-    ],
-)
-def test_iommu(answers: Answers, support: bool, enabled: bool) -> None:
-    assert value(host_validate.iommu, answers) is support
-    assert value(host_validate.iommu_enabled, answers) is enabled
-
-
-def test_an_unreadable_sysfs_is_no_answer() -> None:
-    with pytest.raises(CannotLook, match="Permission denied"):
-        value(host_validate.iommu_enabled, iommus(err="find: '/sys/class/iommu': Permission denied\n", returncode=1))
-
-
 NONE = Absent()
 
 

@@ -28,7 +28,8 @@ KVM = Stat("/dev/kvm")
 PASSWD = File("/etc/passwd")
 GROUP = File("/etc/group")
 CPU_SOURCES: tuple[Source, ...] = (kernel.MACHINE, kernel.CPU_FLAGS)
-KVM_ACCESS_SOURCES: tuple[Source, ...] = (KVM, Libvirt(), PASSWD, GROUP)
+ACCOUNT_SOURCES: tuple[Source, ...] = (Libvirt(), PASSWD, GROUP)
+KVM_ACCESS_SOURCES: tuple[Source, ...] = (KVM, *ACCOUNT_SOURCES)
 
 _CPU_FEATURES = {**dict.fromkeys(X86, ("vmx", "svm")), "s390x": ("sie",)}
 
@@ -60,18 +61,23 @@ kvm = _character_device(KVM)
 
 
 def kvm_accessible(snapshot: Snapshot) -> Reading:
-    """The account that libvirt runs QEMU as may read and write /dev/kvm, by its permission bits.
+    """As `accessible`, of /dev/kvm."""
+    return accessible(snapshot, KVM)
+
+
+def accessible(snapshot: Snapshot, device: Stat) -> Reading:
+    """The account that libvirt runs QEMU as may read and write a device, by its permission bits.
 
     libvirt clears QEMU's capabilities, so even root is held to the bits.
     """
     uid, gid = qemu_account(snapshot.read(Libvirt()).capabilities_xml)
-    found = snapshot.maybe_stat(KVM)
+    found = snapshot.maybe_stat(device)
     if found is None:
-        return Reading(False, KVM.path, "does not exist")
+        return Reading(False, device.path, "does not exist")
     groups = {gid, *supplementary_groups(_text(snapshot, PASSWD), _text(snapshot, GROUP), uid)}
     shift = 6 if found.uid == uid else 3 if found.gid in groups else 0
     excerpt = f"{found.mode:04o} {found.owner}:{found.group}; QEMU runs as user {uid}, groups {sorted(groups)}"
-    return Reading(found.mode >> shift & 0o6 == 0o6, KVM.path, excerpt)
+    return Reading(found.mode >> shift & 0o6 == 0o6, device.path, excerpt)
 
 
 def qemu_account(capabilities: str) -> tuple[int, int]:
@@ -168,40 +174,6 @@ def _unified(snapshot: Snapshot, name: str, at: str) -> Reading:
 
 
 _V2_NAMES = {"blkio": "io"}
-
-
-# --- IOMMU
-
-TABLES = tuple(Stat(f"/sys/firmware/acpi/tables/{name}") for name in ("DMAR", "IVRS", "IORT", "VIOT"))
-"""Intel VT-d, AMD-Vi, ARM SMMU, virtio-iommu: whichever the firmware has, whatever the CPU."""
-UNITS = "/sys/class/iommu"
-GROUPS = "/sys/kernel/iommu_groups"
-LISTING = Command(("find", UNITS, GROUPS, "-mindepth", "1", "-maxdepth", "1"))
-IOMMU_SOURCES: tuple[Source, ...] = (*TABLES, LISTING)
-
-
-def iommu(snapshot: Snapshot) -> Reading:
-    """The firmware describes an IOMMU, or the kernel drives one (device tree, POWER, s390x)."""
-    tables = [source.path for source in TABLES if snapshot.maybe_stat(source)]
-    units, groups = _below(snapshot, UNITS), _below(snapshot, GROUPS)
-    shown = [*tables, *units[:8], f"{len(groups)} IOMMU groups"]
-    return Reading(bool(tables or units or groups), f"ACPI tables, {UNITS}, {GROUPS}", ", ".join(shown))
-
-
-def iommu_enabled(snapshot: Snapshot) -> Reading:
-    """There are IOMMU groups: the kernel translates devices' memory access, whatever its command line says."""
-    groups = _below(snapshot, GROUPS)
-    return Reading(bool(groups), GROUPS, f"{len(groups)} IOMMU groups")
-
-
-def _below(snapshot: Snapshot, folder: str) -> list[str]:
-    """What a folder of sysfs holds; a kernel without IOMMU support has no such folder."""
-    listed = snapshot.read(LISTING)
-    errors = listed.stderr.decode("utf-8", "backslashreplace").splitlines()
-    if unknown := [line for line in errors if "No such file or directory" not in line]:
-        raise CannotLook(LISTING, unknown[0][:200])
-    found = listed.stdout.decode("utf-8", "backslashreplace").splitlines()
-    return sorted(path for path in found if path.startswith(f"{folder}/"))
 
 
 # --- secure guests

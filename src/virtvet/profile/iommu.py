@@ -2,8 +2,40 @@
 
 from __future__ import annotations
 
-from virtvet.profile.base import Wants
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from virtvet.profile.base import Wants, worded
+
+ModuleName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,60}$"), worded("module: use a name such as vfio_pci")
+]
 
 
 class Iommu(Wants):
-    """The IOMMU and what device assignment needs of it."""
+    """The IOMMU and what device assignment needs of it. What is not stated is not checked."""
+
+    enabled: bool | None = None
+    """The kernel translates devices' memory access: there are groups of devices behind an IOMMU."""
+    kind: Literal["intel", "amd", "arm"] | None = None
+    """Intel VT-d, AMD-Vi, or ARM's SMMU."""
+    interrupt_remapping: bool | None = None
+    """Devices cannot send interrupts that are not theirs."""
+    passthrough: bool | None = None
+    """true: devices of the host use physical addresses (`iommu=pt`); false: theirs are translated, too."""
+    groups: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
+    """At least so many IOMMU groups."""
+    modules: list[ModuleName] = Field(default_factory=list)
+    """Modules that must be loaded: vfio, vfio_pci, vfio_iommu_type1."""
+    unsafe_interrupts: bool | None = None
+    """VFIO gives devices away although nothing remaps their interrupts."""
+    vfio_accessible: bool | None = None
+    """The account that QEMU runs as may open /dev/vfio/vfio."""
+
+    @model_validator(mode="after")
+    def _can_be(self) -> Self:
+        needs_it = ("kind", "interrupt_remapping", "passthrough", "groups")
+        if self.enabled is False and (stated := [key for key in needs_it if getattr(self, key) not in (None, False)]):
+            raise ValueError(f"enabled: false leaves nothing that could have {' and '.join(stated)}")
+        return self
