@@ -20,6 +20,7 @@ from virtvet.probes import (
     domain_xml,
     hotplug_rules,
     interfaces,
+    iommu,
     memory_backing,
     memory_hotplug,
     memory_size,
@@ -104,6 +105,12 @@ RECORDINGS: Mapping[str, Recording] = {
     ),
     "vcpus/app1": Recording(
         "hv1", ("app1",), (*GROUPS, vcpus.asked("app1")), (vcpus.ONLINE, vcpus.PRESENT, vcpus.POSSIBLE), in_lab=False
+    ),
+    "iommu/hv3": Recording(
+        "hv3",
+        (),
+        (*iommu.FOUND_SOURCES, *iommu.REMAPPING_SOURCES[1:], iommu.NAMES, iommu.TYPES, iommu.UNSAFE, iommu.DEVICE),
+        in_lab=False,
     ),
     "qemu/hv1": Recording("hv1", ("web1", "db1", "plain1", "app1"), qemu.SOURCES),
     "qemu/hv2": Recording("hv2", ("web2", "mute2", "hand2"), qemu.SOURCES),

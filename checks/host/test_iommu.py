@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from virtvet.check import Case, Control, Severity, check
-from virtvet.expect import AtLeast, OneOf
-from virtvet.probes import host_validate, iommu
+from virtvet.check import Case, Control, PerLayer, Severity, check
+from virtvet.expect import Anything, AtLeast, OneOf
+from virtvet.probes import host_validate, iommu, kernel_cmdline
 from virtvet.target import HostTarget
 
 PARAMETERS = "https://docs.kernel.org/admin-guide/kernel-parameters.html"
@@ -90,11 +90,22 @@ def _stated(
     return cases
 
 
+def _is(on: bool) -> object:
+    """Off it is without a word on the command line, too."""
+    return iommu.Is(True) if on else PerLayer(config=Anything(), actual=iommu.Is(False))
+
+
 def _domain(passthrough: bool) -> object:
-    return "identity" if passthrough else OneOf(("DMA", "DMA-FQ"))
+    return "identity" if passthrough else OneOf(("DMA", "DMA-FQ", iommu.UNSTATED))
 
 
-@check(ON, cases=_stated("enabled", iommu.Is), sources=iommu.ON_SOURCES, actual=iommu.on)
+@check(
+    ON,
+    cases=_stated("enabled", _is),
+    sources=(*iommu.ON_SOURCES, *kernel_cmdline.SOURCES),
+    config=iommu.on_config,
+    actual=iommu.on,
+)
 def test_iommu_is_on(case: Case, observed: object) -> None:
     """By its groups; what is missing is told link by link."""
     assert observed == case.expected
@@ -108,8 +119,9 @@ def test_iommu_is_of_its_kind(case: Case, observed: object) -> None:
 
 @check(
     REMAPPING,
-    cases=_stated("interrupt_remapping", iommu.Is),
-    sources=iommu.REMAPPING_SOURCES,
+    cases=_stated("interrupt_remapping", _is),
+    sources=(*iommu.REMAPPING_SOURCES, *kernel_cmdline.SOURCES),
+    config=iommu.remapping_config,
     actual=iommu.remapping,
 )
 def test_interrupts_are_remapped(case: Case, observed: object) -> None:
@@ -120,7 +132,8 @@ def test_interrupts_are_remapped(case: Case, observed: object) -> None:
 @check(
     PASSTHROUGH,
     cases=_stated("passthrough", _domain),
-    sources=iommu.GROUP_SOURCES,
+    sources=(*iommu.GROUP_SOURCES, *kernel_cmdline.CONFIG_SOURCES),
+    config=iommu.default_domain_config,
     actual=iommu.default_domain,
 )
 def test_devices_pass_through(case: Case, observed: object) -> None:

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.expect import Expectation
-from virtvet.probes import host_validate
+from virtvet.probes import host_validate, kernel_cmdline
+from virtvet.probes.kernel_cmdline import CommandLine
 from virtvet.snapshot.model import Snapshot, text_of
 from virtvet.snapshot.sources import Command, File, Glob, Source, Stat
 
@@ -30,14 +31,13 @@ NAMES = Glob(f"{GROUPS}/*/name")
 TYPES = Glob(f"{GROUPS}/*/type")
 CHIPS = Glob("/sys/kernel/irq/*/chip_name")
 CAPABILITIES = Glob(f"{UNITS}/*/intel-iommu/ecap")
-COMMAND_LINE = File("/proc/cmdline")
 UNSAFE = File("/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts")
 DEVICE = Stat("/dev/vfio/vfio")
 
 FOUND_SOURCES: tuple[Source, ...] = (*TABLES, LISTING)
-ON_SOURCES: tuple[Source, ...] = (*FOUND_SOURCES, NAMES, TYPES, COMMAND_LINE)
+ON_SOURCES: tuple[Source, ...] = (*FOUND_SOURCES, NAMES, TYPES, kernel_cmdline.RUNNING)
 GROUP_SOURCES: tuple[Source, ...] = (LISTING, NAMES, TYPES)
-REMAPPING_SOURCES: tuple[Source, ...] = (LISTING, CHIPS, CAPABILITIES, COMMAND_LINE)
+REMAPPING_SOURCES: tuple[Source, ...] = (LISTING, CHIPS, CAPABILITIES, kernel_cmdline.RUNNING)
 
 KINDS = {
     "intel": re.compile(r"dmar\d{1,4}", re.ASCII),
@@ -45,9 +45,6 @@ KINDS = {
     "arm": re.compile(r"(?:smmu|arm-smmu).{0,60}", re.ASCII),
 }
 """What drivers call their units (iommu_device_sysfs_add): `dmar0`, `ivhd0`, `smmu3.0x0000000009050000`."""
-SWITCHED_OFF = ("intel_iommu=off", "amd_iommu=off", "iommu=off")
-"""Words of a command line that leave the IOMMU off (kernel-parameters.txt); others may stand beside `off`."""
-
 ON_HINT = (
     "ls /sys/firmware/acpi/tables /sys/class/iommu /sys/kernel/iommu_groups; cat /proc/cmdline   # the first that is "
     "missing: no DMAR or IVRS: VT-d or AMD-Vi in the firmware setup of {host}; no units: intel_iommu=on on its command "
@@ -55,7 +52,8 @@ ON_HINT = (
 )
 """What to do, whichever link is missing."""
 
-_IS_ABOUT_IT = re.compile(r"(?:intel_|amd_)?iommu=.*", re.DOTALL)
+UNSTATED = "not stated"
+_PASSTHROUGH = {"1": "pt", "y": "pt", "on": "pt", "0": "nopt", "n": "nopt", "off": "nopt"}
 _NO_IOMMU = "vfio-noiommu"
 """The name of groups that VFIO makes up for devices without an IOMMU (vfio_noiommu_group_alloc)."""
 _TYPE = re.compile(r"[A-Za-z-]{1,20}", re.ASCII)
@@ -145,19 +143,10 @@ def _missing(snapshot: Snapshot, tables: list[str], units: list[str]) -> str:
         return "all groups are VFIO's own, for devices without an IOMMU (enable_unsafe_noiommu_mode)"
     if not tables:
         return "the firmware describes none: VT-d or AMD-Vi is off in its setup, or not there"
-    said = [word for word in _words(snapshot) if _IS_ABOUT_IT.fullmatch(word)]
+    line = kernel_cmdline.running(snapshot)
+    said = [line.shown(key) for key in ("intel_iommu", "amd_iommu", "iommu") if line.values(key)]
     told = " ".join(said)[:120] or "nothing of intel_iommu= or amd_iommu="
     return f"the firmware describes one ({', '.join(tables)}), the kernel drives none; its command line says {told}"
-
-
-def off(word: str) -> bool:
-    """Whether a word of a command line leaves the IOMMU off: `intel_iommu=sm_on,off`."""
-    key, _, values = word.partition("=")
-    return any(f"{key}={value}" in SWITCHED_OFF for value in values.split(","))
-
-
-def _words(snapshot: Snapshot) -> list[str]:
-    return snapshot.read(COMMAND_LINE).decode("utf-8", "backslashreplace").split()
 
 
 def _groups_shown(types: Mapping[str, str]) -> str:
@@ -232,8 +221,8 @@ def _must_be_another(names: set[str]) -> None:
 def _why_not_remapped(snapshot: Snapshot) -> str:
     """Of VT-d its units tell whether they could: /sys/class/iommu/dmar0/intel-iommu/ecap: `f00f4a`."""
     registers = {path: text_of(path, said).strip() for path, said in snapshot.read(CAPABILITIES).items()}
-    if said := [word for word in _words(snapshot) if remaps_nothing(word)]:
-        return f"the command line says {said[0]}"
+    if told := _turned_off(kernel_cmdline.running(snapshot)):
+        return f"the command line says {told}"
     for path, value in registers.items():
         if not re.fullmatch(r"[0-9a-f]{1,16}", value):
             raise CannotLook(path, f"is no register: {value[:40]!r}")
@@ -242,9 +231,50 @@ def _why_not_remapped(snapshot: Snapshot) -> str:
     return "the units can, the kernel does not" if _below(snapshot, UNITS) else "the kernel drives no unit"
 
 
-def remaps_nothing(word: str) -> bool:
-    """Whether a word of a command line turns interrupt remapping off. `amd_iommu=off` turns off both."""
-    return word in ("intremap=off", "nointremap") or (off(word) and not word.startswith("intel_iommu="))
+def _turned_off(line: CommandLine) -> str:
+    """What leaves interrupts as they are. Other than intel_iommu=off, amd_iommu=off turns off both."""
+    if "off" in line.values("intremap") or line.values("nointremap"):
+        return line.shown("intremap") or "nointremap"
+    return _switched_off(line, "amd_iommu", "iommu")
+
+
+# --- what the next boot will make of it
+
+
+def on_config(snapshot: Snapshot) -> Iterator[Reading]:
+    """A Verdict: the command line does not switch the IOMMU off, nor lacks what switches it on now."""
+    asked = "on" in kernel_cmdline.running(snapshot).values("intel_iommu")
+    for line in _coming(snapshot):
+        said = _switched_off(line, "intel_iommu", "amd_iommu", "iommu")
+        lacks = asked and "on" not in line.values("intel_iommu")
+        missing = f"the command line says {said}" if said else "intel_iommu=on, which it is on by now" if lacks else ""
+        yield Reading(Verdict(not missing, missing), line.source, line.text[:400])
+
+
+def _coming(snapshot: Snapshot) -> Iterator[CommandLine]:
+    """Of the next boot, and of those after the boot loader's entries are made anew."""
+    yield kernel_cmdline.configured(snapshot)
+    if (later := kernel_cmdline.generated(snapshot)) is not None:
+        yield later
+
+
+def _switched_off(line: CommandLine, *keys: str) -> str:
+    return next((line.shown(key) for key in keys if "off" in line.values(key)), "")
+
+
+def remapping_config(snapshot: Snapshot) -> Iterator[Reading]:
+    """A Verdict: the command line does not turn remapping off."""
+    for line in _coming(snapshot):
+        said = _turned_off(line)
+        yield Reading(Verdict(not said, f"the command line says {said}" if said else ""), line.source, line.text[:400])
+
+
+def default_domain_config(snapshot: Snapshot) -> Iterator[Reading]:
+    """`iommu=pt` is "identity", `iommu=nopt` "DMA", and neither UNSTATED: the kernel was built with a default."""
+    for line in _coming(snapshot):
+        told = {*line.values("iommu"), *(_PASSTHROUGH.get(value, "") for value in line.values("iommu.passthrough"))}
+        value = "identity" if "pt" in told else "DMA" if "nopt" in told else UNSTATED
+        yield Reading(value, line.source, line.text[:400])
 
 
 # --- VFIO

@@ -1,7 +1,89 @@
-"""Faults of host.iommu on the image hosts."""
+"""Faults of host.iommu on the image hosts. What a kernel does not let go of is hidden by a mount."""
 
 from __future__ import annotations
 
 from tests.lab.faults import Fault
 
-FAULTS: tuple[Fault, ...] = ()
+GRUB = "/boot/grub/grub.cfg"
+SETTINGS = "/etc/default/grub"
+RNG = "0000:00:06.0"
+"""A device that nothing needs, alone in its group."""
+UNUSED = f"group=$(readlink -f /sys/bus/pci/devices/{RNG}/iommu_group); driver=/sys/bus/pci/drivers/virtio-pci"
+
+
+def _hidden(name: str, folder: str, instead: str, departs: dict[str, str]) -> Fault:
+    return Fault(
+        name=name,
+        on="hv3",
+        breaks=f"mount -t tmpfs tmpfs {folder}; cd {folder}; {instead}",
+        restores=f"umount {folder}",
+        departs=departs,
+    )
+
+
+def _next_boot(name: str, file: str, edit: str, departs: dict[str, str]) -> Fault:
+    return Fault(
+        name=name,
+        on="hv3",
+        breaks=f"cp -a {file} /run/was; sed -i '{edit}' {file}",
+        restores=f"cp -a /run/was {file}; rm /run/was",
+        departs=departs,
+    )
+
+
+def _of_type(kind: str) -> str:
+    """The kernel changes a group's type while its device has no driver."""
+    return f"{UNUSED}; echo {RNG} >$driver/unbind; echo {kind} >$group/type; echo {RNG} >$driver/bind"
+
+
+FAULTS: tuple[Fault, ...] = (
+    _hidden(
+        "the kernel has no IOMMU groups",
+        "/sys/kernel/iommu_groups",
+        "true",
+        {"HOST-IOMMU-2": "actual", "HOST-IOMMU-3": "actual", "HOST-IOMMU-7": "actual"},
+    ),
+    _hidden("the IOMMU is another than stated", "/sys/class/iommu", "mkdir ivhd0", {"HOST-IOMMU-4": "actual"}),
+    _hidden(
+        "interrupts are not remapped",
+        "/sys/kernel/irq",
+        "mkdir 1; echo PCI-MSI >1/chip_name",
+        {"HOST-IOMMU-5": "actual"},
+    ),
+    Fault(
+        name="a device of the host is translated",
+        on="hv3",
+        breaks=_of_type("DMA"),
+        restores=_of_type("identity"),
+        departs={"HOST-IOMMU-6": "actual"},
+    ),
+    _next_boot(
+        "the IOMMU is off after the next boot", GRUB, "s/intel_iommu=on/intel_iommu=off/", {"HOST-IOMMU-3": "config"}
+    ),
+    _next_boot(
+        "the next boot leaves interrupts as they are",
+        GRUB,
+        "s/ quiet$/ quiet intremap=off/",
+        {"HOST-IOMMU-5": "config"},
+    ),
+    _next_boot(
+        "after the next update of the boot loader devices are translated",
+        SETTINGS,
+        "s/iommu=pt/iommu=nopt/",
+        {"HOST-IOMMU-6": "config"},
+    ),
+    Fault(
+        name="VFIO takes devices whose interrupts nothing remaps",
+        on="hv3",
+        breaks="echo Y >/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
+        restores="echo N >/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
+        departs={"HOST-VFIO-2": "actual"},
+    ),
+    Fault(
+        name="/dev/vfio/vfio is root's alone",
+        on="hv3",
+        breaks="chmod 0600 /dev/vfio/vfio",
+        restores="chmod 0666 /dev/vfio/vfio",
+        departs={"HOST-VFIO-3": "actual"},
+    ),
+)
