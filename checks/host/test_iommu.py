@@ -60,7 +60,7 @@ COUNT = _control(
     *(VFIO, GROUPS),
 )
 UNSAFE = _control(
-    "HOST-VFIO-2",
+    "HOST-VFIO-1",
     "VFIO gives no device away whose interrupts nothing remaps",
     Severity.CRITICAL,
     "allow_unsafe_interrupts=1 lets guests attack the host with interrupts; it is for tests on old hardware.",
@@ -68,7 +68,7 @@ UNSAFE = _control(
     VFIO,
 )
 ACCESS = _control(
-    "HOST-VFIO-3",
+    "HOST-VFIO-2",
     "The account that QEMU runs as may open /dev/vfio/vfio",
     Severity.HIGH,
     "libvirt gives QEMU the group's device, not this one: it must be open to all, as udev makes it.",

@@ -19,6 +19,14 @@ BASELINE = HOST | {
     *(f"HOST-CGROUP-1 {name}" for name in ("cpu", "cpuacct", "cpuset", "memory", "devices", "blkio")),
     "LISTEN-TCP-1 port 16509",
 }
+IOMMU = {
+    "HOST-IOMMU-1 iommu",
+    "HOST-IOMMU-2 iommu_enabled",
+    "HOST-IOMMU-3 enabled",
+    "HOST-IOMMU-5 interrupt_remapping",
+    "HOST-VFIO-1 unsafe_interrupts",
+    "HOST-VFIO-2 vfio_accessible",
+}
 OPTIONS = ("trans", "version", "cache", "posixacl")
 SHARED = HOST | {
     "GUEST-STATE-1 web1",
@@ -36,7 +44,7 @@ SHARED = HOST | {
     ("profile", "asked"),
     [
         ("kvm-baseline", BASELINE),
-        ("passthrough", BASELINE | {"HOST-IOMMU-1 iommu", "HOST-IOMMU-2 iommu_enabled"}),
+        ("passthrough", BASELINE | IOMMU),
         ("shared-folders", SHARED),
     ],
 )

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from virtvet.profile.base import Wants, worded
-
-ModuleName = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,60}$"), worded("module: use a name such as vfio_pci")
-]
+from virtvet.profile.base import Wants
 
 
 class Iommu(Wants):
@@ -26,8 +22,6 @@ class Iommu(Wants):
     """true: devices of the host use physical addresses (`iommu=pt`); false: theirs are translated, too."""
     groups: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
     """At least so many IOMMU groups."""
-    modules: list[ModuleName] = Field(default_factory=list)
-    """Modules that must be loaded: vfio, vfio_pci, vfio_iommu_type1."""
     unsafe_interrupts: bool | None = None
     """VFIO gives devices away although nothing remaps their interrupts."""
     vfio_accessible: bool | None = None

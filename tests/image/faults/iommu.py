@@ -77,13 +77,13 @@ FAULTS: tuple[Fault, ...] = (
         on="hv3",
         breaks="echo Y >/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
         restores="echo N >/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
-        departs={"HOST-VFIO-2": "actual"},
+        departs={"HOST-VFIO-1": "actual"},
     ),
     Fault(
         name="/dev/vfio/vfio is root's alone",
         on="hv3",
         breaks="chmod 0600 /dev/vfio/vfio",
         restores="chmod 0666 /dev/vfio/vfio",
-        departs={"HOST-VFIO-3": "actual"},
+        departs={"HOST-VFIO-2": "actual"},
     ),
 )
