@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from lab import state
 from lab.errors import LabError
-from lab.image import spec
 from lab.image.build import image
 from lab.image.core import ImageLab, root
+from lab.image.machine import ImageHost
 from lab.image.warm import warm
 from lab.progress import Progress
 
@@ -30,7 +30,7 @@ def image_actions(parser: argparse.ArgumentParser) -> None:
     add("warm", _warm, "boot it once and freeze it, if that was not done")
     add("status", _status, "say what runs")
     for one in (add("up", _up, "make clones and leave them up"), add("down", _down, "end clones")):
-        one.add_argument("names", nargs="*", metavar="HOST", help=f"default: {' '.join(spec.HOSTS)}")
+        one.add_argument("names", nargs="*", metavar="HOST", help="default: hv3 and hv4 (down: all)")
     run = add("run", _run, "run a command in HOST or HOST/GUEST")
     run.add_argument("target", metavar="HOST[/GUEST]")
     run.add_argument("argv", nargs="+", metavar="CMD")
@@ -56,12 +56,15 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
-    ImageLab(*options.names).down()
+    there = [path.name for path in root().glob("*/")]
+    if names := options.names or there:
+        ImageLab(*names).down()
     return 0
 
 
 def _status(_options: argparse.Namespace) -> int:
-    running = [host.name for host in ImageLab().hosts.values() if host.pid]
+    names = [path.name for path in root().glob("*/")]
+    running = [name for name in names if ImageHost(name, root() / name).pid]
     print(" ".join(running) or "down")
     return 0 if running else 1
 

@@ -16,6 +16,7 @@ from lab.image import access, spec
 from lab.image.build import Image, image
 from lab.image.machine import ImageHost, NestedGuest
 from lab.image.qmp import Qmp
+from lab.image.warm import boot as boot_image
 from lab.image.warm import frozen, memory, warm
 from lab.machine import wait_until
 from lab.progress import Progress
@@ -42,7 +43,7 @@ def root() -> Path:
 class ImageLab:
     """Image hosts by name: ``with ImageLab("hv3") as lab: lab.hosts["hv3"].sh("virsh list")``.
 
-    Entering makes those that do not run; leaving ends those that it made.
+    Entering makes those that do not answer; leaving ends those that it made.
     """
 
     def __init__(self, *names: str, quiet: bool = False) -> None:
@@ -67,7 +68,7 @@ class ImageLab:
         self.down(*self.made)
 
     def up(self, *, lasting: bool) -> ImageLab:
-        """Make what does not run. lasting: it outlives this process."""
+        """Make what does not answer. lasting: it outlives this process."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._up(lasting)
@@ -79,7 +80,7 @@ class ImageLab:
     def _up(self, lasting: bool) -> None:
         built = image(state.cache(), self.say)
         warm(built, self.folder, self.say)
-        self.made = [host for host in self.hosts.values() if not host.pid]
+        self.made = [host for host in self.hosts.values() if not (host.pid and host.answers())]
         for host in self.made:  # by this thread: a host that does not last ends with the thread that started it
             _thaw(host, built, lasting=lasting)
         with ThreadPoolExecutor(max_workers=4) as pool:
@@ -112,6 +113,17 @@ def fresh(host: ImageHost, *, lasting: bool = False) -> None:
     _thaw(host, built, lasting=lasting)
     if not _wakes(host):
         raise LabError(f"{host.name} stays silent")
+
+
+def boot(host: ImageHost, *words: str) -> None:
+    """The host booted from the image, without guests, in its place: its kernel is given `words`, too, as the last."""
+    built = image(state.cache(), Progress(quiet=True))
+    host.kill()
+    shutil.rmtree(host.folder, ignore_errors=True)
+    more = ["-append", " ".join([*spec.CMDLINE, f"root={spec.ROOT}", *words])]
+    boot_image(host, built, more)
+    if not _wakes(host):
+        raise LabError(f"{host.name} booted, and then fell silent")
 
 
 def _thaw(host: ImageHost, built: Image, *, lasting: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.errors import LabError
@@ -48,7 +49,8 @@ def warm(image: Image, scratch: Path, say: Progress) -> Path:
     draft.mkdir()
     machine = ImageHost("warm", scratch / "warm")
     try:
-        _boot(machine, image, draft, say)
+        say("image: booting it (once)")
+        boot(machine, image, memory(draft / "ram", shared=True))
         say("image: starting its guests")
         _warm_up(machine, image)
         _freeze(machine, draft)
@@ -68,17 +70,16 @@ def memory(file: Path, shared: bool) -> list[str]:
     return ["-object", backend, "-machine", "memory-backend=ram"]
 
 
-def _boot(machine: ImageHost, image: Image, draft: Path, say: Progress) -> None:
+def boot(host: ImageHost, image: Image, more: Sequence[str] = ()) -> None:
+    """Start the image in QEMU and wait for SSH; a boot that locks up is begun anew."""
     for attempt in range(1, LOCKUPS + 1):
-        say("image: booting it (once)" if attempt == 1 else "image: its boot locked up; again")
-        shutil.rmtree(machine.folder, ignore_errors=True)
-        (draft / "ram").unlink(missing_ok=True)
-        machine.start(image, image.disk, access.public_key(image), memory(draft / "ram", True), lasting=False)
-        access.write(machine, image)
+        shutil.rmtree(host.folder, ignore_errors=True)
+        host.start(image, image.disk, access.public_key(image), more, lasting=False)
+        access.write(host, image)
         try:
-            return wait_until(machine.answers, 100, "image: SSH", every=0.5)
+            return wait_until(host.answers, 100, f"{host.name}: SSH", every=0.5)
         except LabError:
-            machine.kill()
+            host.kill()
             if attempt == LOCKUPS:
                 raise
     return None
