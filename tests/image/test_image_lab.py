@@ -16,7 +16,6 @@ from lab.image import ImageLab
 from lab.machine import wait_until
 from tests.image.conftest import TOP
 
-
 OWNER = """
 import time
 from lab.image import ImageLab
