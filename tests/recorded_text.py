@@ -44,6 +44,7 @@ from virtvet.snapshot.sources import (
     Glob,
     HostSource,
     Libvirt,
+    NodeDevice,
     Processes,
     Qmp,
     Source,
@@ -225,7 +226,7 @@ def label(source: Source) -> str:
             if not re.fullmatch(r"[^\n]{1,100}", name):
                 raise ValueError(f"this command needs a name: {name[:100]!r}")
             return name
-        case File() | Stat() | Glob() | Tree() | Processes() | Libvirt() | Qmp():
+        case File() | Stat() | Glob() | Tree() | Processes() | Libvirt() | Qmp() | NodeDevice():
             return str(source)
     raise ValueError(f"{source} cannot be written as text")
 

@@ -72,8 +72,14 @@ HARDWARE = (
     *("-netdev", "user,id=given,net=10.0.9.0/24,restrict=on"),
     *("-device", "e1000e,netdev=given,mac=52:54:00:79:00:02,bus=port1,romfile="),
     *("-device", "virtio-rng-pci,bus=pcie.0,addr=6"),
+    *("-device", "pcie-root-port,id=port2,chassis=2,slot=2,bus=pcie.0,addr=7"),
+    *("-device", "pcie-pci-bridge,id=bridge,bus=port2"),
+    *("-device", "e1000,mac=52:54:00:79:00:03,bus=bridge,addr=1,romfile="),
+    *("-device", "e1000,mac=52:54:00:79:00:04,bus=bridge,addr=2,romfile="),
+    *("-device", "e1000,mac=52:54:00:79:00:05,bus=bridge,addr=3,romfile="),
 )
-"""The card that guests are given is 0000:01:00.0."""
+"""The card that guests are given is 0000:01:00.0. Behind the bridge three cards share one IOMMU group: 0000:03:01.0 and
+02.0 belong to vfio-pci from the boot on (udev/rules.d), 03.0 is taken out (tmpfiles.d) until a rescan of the bus."""
 
 SHARE = Share(source="/srv/share", tag="hostshare", mountpoint="/mnt/share")
 TUNED = GuestSpec(
@@ -156,6 +162,9 @@ NIC = GuestSpec(
       <devices>
         <hostdev mode="subsystem" type="pci" managed="yes">
           <source><address domain="0x0000" bus="0x01" slot="0x00" function="0x0"/></source>
+          <boot order="1"/>
+          <rom bar="off"/>
+          <address type="pci" domain="0x0000" bus="0x00" slot="0x0a" function="0x0"/>
         </hostdev>
       </devices>
     </domain>""",

@@ -30,7 +30,7 @@ def config(snapshot: Snapshot, guest: str) -> etree._Element:
     return parse(text, f"virsh dumpxml --inactive {guest}")
 
 
-def parse(text: str, source: str) -> etree._Element:
+def parse(text: str, source: str, tag: str = "domain") -> etree._Element:
     """The root element of a `<domain>` document. Raises CannotLook when it is none, or too large."""
     if len(text) > MAX_XML:
         raise CannotLook(source, f"is larger than {MAX_XML} characters")
@@ -39,8 +39,8 @@ def parse(text: str, source: str) -> etree._Element:
         root = etree.fromstring(text.encode(), parser)
     except etree.XMLSyntaxError as mistake:
         raise CannotLook(source, f"is not XML: {mistake}") from None
-    if root.tag != "domain":
-        raise CannotLook(source, f"is <{root.tag}>, not <domain>")
+    if root.tag != tag:
+        raise CannotLook(source, f"is <{root.tag}>, not <{tag}>")
     return root
 
 

@@ -191,7 +191,7 @@ def mac_actual(snapshot: Snapshot, guest: str, key: str) -> Reading:
 def mac_guest(snapshot: Snapshot, guest: str, key: str) -> Reading:
     """The address, when a network device of the guest has it; else None."""
     mac, inside = _address(snapshot, guest, key), snapshot.guest(guest)
-    known = {name: _own_address(inside, name) for name in _names(inside, ADDRESSES)}
+    known = {name: own_address(inside, name) for name in _names(inside, ADDRESSES)}
     shown = ", ".join(f"{name} {address}" for name, address in sorted(known.items()))
     return Reading(mac if mac in known.values() else None, str(ADDRESSES), shown[:500])
 
@@ -397,6 +397,11 @@ def _port_state(snapshot: Snapshot, name: str) -> str:
     return PORT_STATES[number]
 
 
+def is_up(snapshot: Snapshot, name: str) -> bool:
+    """Whether somebody has brought a network device up."""
+    return bool(_number(snapshot, FLAGS, name) & UP)
+
+
 def exists(snapshot: Snapshot, name: str) -> bool:
     """Whether the host has a network device of this name."""
     return name in _names(snapshot, FLAGS)
@@ -424,20 +429,21 @@ def mtu_guest(snapshot: Snapshot, guest: str, key: str) -> list[Reading]:
 
 def link_guest(snapshot: Snapshot, guest: str, key: str, _wanted: str) -> list[Reading]:
     """Whether the guest's device has a carrier; raises NotApplicable when the guest itself has not brought it up."""
-    return list(_inside(snapshot, guest, key, _carrier))
+    return list(_inside(snapshot, guest, key, carrier))
 
 
 def _inside(snapshot: Snapshot, guest: str, key: str, part: Callable[[Snapshot, str], Any]) -> Iterator[Reading]:
     """One reading for each hardware device of the guest with the address: bonds, bridges and VLANs may share it."""
     mac, inside = _address(snapshot, guest, key), snapshot.guest(guest)
-    names = [name for name in _names(inside, DRIVERS) if _own_address(inside, name) == mac]
+    names = [name for name in _names(inside, DRIVERS) if own_address(inside, name) == mac]
     if not names:
         raise NotApplicable(f"no network device of the guest has the address {mac}")
     for name in names:
         yield Reading(part(inside, name), f"/sys/class/net/{name}")
 
 
-def _own_address(inside: Snapshot, name: str) -> str:
+def own_address(inside: Snapshot, name: str) -> str:
+    """The MAC address of a network device; of a port of a bond, its own."""
     return (_file(inside, PERMANENT, name) or _file(inside, ADDRESSES, name) or "").strip()
 
 
@@ -446,8 +452,9 @@ def _driver(inside: Snapshot, name: str) -> str | None:
     return found[1] if found else None
 
 
-def _carrier(inside: Snapshot, name: str) -> str:
-    if not _number(inside, FLAGS, name) & UP:
+def carrier(inside: Snapshot, name: str) -> str:
+    """ "up" or "down". Raises NotApplicable while the device itself is down."""
+    if not is_up(inside, name):
         raise NotApplicable(f"the guest has not brought {name} up")
     return "up" if _number(inside, CARRIERS, name) else "down"
 

@@ -182,6 +182,8 @@ def impossible(profile: Profile) -> Iterator[Problem]:
         if problem := one.problem():
             yield problem
     yield from _outside_their_partition(profile, named)
+    yield from _given_twice(profile, certain)
+    yield from _kept_by_the_host(profile, certain)
 
 
 def _outside_their_partition(profile: Profile, guests: Guests) -> Iterator[Problem]:
@@ -193,3 +195,27 @@ def _outside_their_partition(profile: Profile, guests: Guests) -> Iterator[Probl
             if room and (lost := wanted - room):
                 why = f"CPU {ranges(lost)} is not in the cpuset of its partition {wants.partition} ({ranges(room)})"
                 yield _of(profile, name, path, wanted).problem(why)
+
+
+def _hostdevs(profile: Profile, guests: Guests) -> Iterator[Demand[str]]:
+    """Every PCI device of the host that a running guest has."""
+    for name, wants in guests.items():
+        for address in wants.hostdevs if wants.state == "running" else ():
+            yield Demand(name, f"hostdevs.{address}", address, profile.place_of(name, "hostdevs", address))
+
+
+def _given_twice(profile: Profile, guests: Guests) -> Iterator[Problem]:
+    for first, second in combinations(_hostdevs(profile, guests), 2):
+        if first.wanted == second.wanted:
+            yield second.problem(f"{first.who} has it while it runs ({first.at})")
+
+
+def _kept_by_the_host(profile: Profile, guests: Guests) -> Iterator[Problem]:
+    """What a running guest has is bound to vfio, and no network device of the host."""
+    for one in _hostdevs(profile, guests):
+        device, driver = profile.host.devices.get(one.wanted), guests[one.who].hostdevs[one.wanted].driver
+        if device and device.driver not in (None, driver):
+            yield one.problem(f"its driver is {driver} then, but host.devices says {device.driver}")
+        elif device and (device.netdev or device.mac):
+            key = "netdev" if device.netdev else "mac"
+            yield one.problem(f"the host has no network device of it then, but host.devices says {key}:")

@@ -17,7 +17,7 @@ from virtvet.profile.confinement import Confinement, HostConfinement
 from virtvet.profile.cpu_bandwidth import CpuBandwidth
 from virtvet.profile.cpu_model import CpuModel
 from virtvet.profile.daemon import Daemon
-from virtvet.profile.devices import Device, PciAddress
+from virtvet.profile.devices import Devices, PciAddress
 from virtvet.profile.disks import Disk
 from virtvet.profile.guest_os import GuestOs
 from virtvet.profile.host_memory import HostMemory
@@ -72,7 +72,7 @@ class HostWants(Wants):
     """Units and packages."""
     iommu: Iommu | None = None
     """VT-d or AMD-Vi, and what device assignment needs."""
-    devices: dict[PciAddress, Device] = Field(default_factory=dict)
+    devices: Devices = Field(default_factory=dict)
     """PCI devices of the host by their address (`0000:01:00.0`)."""
     confinement: HostConfinement | None = None
     """What the daemon confines every QEMU with."""

@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from virtvet.expect import ranges
 from virtvet.probes import domain_xml
+from virtvet.probes.hostdevs import of_address
 from virtvet.probes.pins import own_pin
 from virtvet.reporting.text import excerpt
 from virtvet.snapshot.model import Completed
@@ -342,4 +343,32 @@ class Throttle:
         return printable(f"{self.host}$ virsh {words} {layer}   # and no other limit")
 
 
-Operation = Annotated[Run | WriteFile | EditLine | Pin | Unpin | Throttle, Field(discriminator="kind")]
+@dataclass(frozen=True)
+class Assign:
+    """Give a PCI device of the host to a domain's configuration, or take it out: `xml` is its `<hostdev>`. Does nothing
+    where it is `there` already, or not there."""
+
+    host: str
+    guest: str
+    uuid: str
+    address: str
+    xml: str
+    there: bool
+    kind: Literal["assign"] = "assign"
+
+    def perform(self, hands: Hands) -> None:
+        """virDomainAttachDeviceFlags and its reverse. Raises OperationFailed with libvirt's words."""
+        with _asking_libvirt(self):
+            domain = hands.libvirt(self.host).lookupByUUIDString(self.uuid)
+            stored = domain_xml.parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), "virsh dumpxml --inactive")
+            if (of_address(stored, self.address) is not None) != self.there:
+                change = domain.attachDeviceFlags if self.there else domain.detachDeviceFlags
+                change(self.xml, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+
+    def __str__(self) -> str:
+        verb = "attach" if self.there else "detach"
+        words = shlex.join(["virsh", f"{verb}-device", self.guest, "/dev/stdin", "--config"])
+        return printable(f"{self.host}$ {words} <<< {shlex.quote(self.xml)}")
+
+
+Operation = Annotated[Run | WriteFile | EditLine | Pin | Unpin | Throttle | Assign, Field(discriminator="kind")]

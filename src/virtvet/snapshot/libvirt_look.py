@@ -26,7 +26,7 @@ import libvirt_qemu
 
 from virtvet.errors import Unreachable
 from virtvet.inventory import HostAccess
-from virtvet.snapshot.model import Content, Domain, Failed, Hostname, LibvirtAnswer
+from virtvet.snapshot.model import Absent, Content, Domain, Failed, Hostname, LibvirtAnswer
 from virtvet.snapshot.side_by_side import Deadline, background, side_by_side
 from virtvet.snapshot.sources import MAX_FILE, Qmp
 from virtvet.snapshot.ssh import Ssh
@@ -156,6 +156,16 @@ class LibvirtLink:
             return returned(self._call(libvirt_qemu.qemuMonitorCommand, domain, command, 0))
         except libvirt.libvirtError as error:
             return Failed(words(error))
+
+    def node_device(self, name: str, deadline: Deadline) -> Content | Absent | Failed:
+        """The XML of one device of the host. Raises Unreachable."""
+        connection = self.open(deadline)
+        try:
+            device = self._call(connection.nodeDeviceLookupByName, name)
+            return Content(str(self._call(device.XMLDesc, 0)).encode())
+        except libvirt.libvirtError as error:
+            unknown = error.get_error_code() == libvirt.VIR_ERR_NO_NODE_DEVICE
+            return Absent() if unknown else Failed(words(error))
 
     def agent(self, guest: str, deadline: Deadline) -> Callable[[str], str]:
         """A way to have a guest's agent answer one command after the other, JSON to JSON. Both raise Unreachable."""

@@ -22,7 +22,7 @@ from virtvet.snapshot.connections import Connections, HostLinks, in_time, result
 from virtvet.snapshot.libvirt_look import ask_hostname, tls_port
 from virtvet.snapshot.model import Absent, Answer, Domain, Failed, Hostname, LibvirtAnswer, Snapshot
 from virtvet.snapshot.side_by_side import Deadline, background, side_by_side
-from virtvet.snapshot.sources import FORBIDDEN, Handshake, HostSource, Libvirt, Qmp, Source, TlsLibvirt
+from virtvet.snapshot.sources import FORBIDDEN, Handshake, HostSource, Libvirt, NodeDevice, Qmp, Source, TlsLibvirt
 from virtvet.snapshot.tls_look import shake
 from virtvet.snapshot.transport import SHELL, Transport, late
 
@@ -125,7 +125,26 @@ def _outside(plan: HostPlan, links: HostLinks, deadline: Deadline) -> dict[Sourc
     sources = [source for source in plan.sources if isinstance(source, Handshake | TlsLibvirt)]
     known = under_way.get(Libvirt()) if tls_port(plan.access.libvirt.uri) else None
     jobs = [partial(_ask_tls, source, plan.access, known, deadline) for source in sources]
-    return under_way | dict(zip(sources, side_by_side(jobs, HANDSHAKES_AT_ONCE), strict=True))
+    under_way |= dict(zip(sources, side_by_side(jobs, HANDSHAKES_AT_ONCE), strict=True))
+    return under_way | _node_devices(plan, links, under_way.get(Libvirt()), deadline)
+
+
+def _node_devices(
+    plan: HostPlan, links: HostLinks, libvirt: Future[Answer] | None, deadline: Deadline
+) -> dict[Source, Future[Answer]]:
+    devices = [source for source in plan.sources if isinstance(source, NodeDevice)]
+    jobs = [partial(_node_device, links, source, libvirt, deadline) for source in devices]
+    return dict(zip(devices, side_by_side(jobs, MONITORS_AT_ONCE), strict=True))
+
+
+def _node_device(links: HostLinks, source: NodeDevice, libvirt: Future[Answer] | None, deadline: Deadline) -> Answer:
+    """Asked once libvirt has said what it must: a daemon that does not answer is not waited for again."""
+    if libvirt and isinstance(found := libvirt.result(), Failed):
+        return found
+    try:
+        return links.libvirt.node_device(source.name, deadline)
+    except Unreachable as lost:
+        return Failed(lost.reason)
 
 
 def _libvirt(links: HostLinks, deadline: Deadline) -> Answer:

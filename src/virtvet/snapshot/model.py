@@ -18,6 +18,7 @@ from virtvet.snapshot.sources import (
     Glob,
     Handshake,
     Libvirt,
+    NodeDevice,
     Processes,
     Qmp,
     Source,
@@ -166,7 +167,7 @@ class Snapshot:
             ) from None
 
     @overload
-    def read(self, source: File | Qmp) -> bytes: ...
+    def read(self, source: File | Qmp | NodeDevice) -> bytes: ...
     @overload
     def read(self, source: Stat) -> Status: ...
     @overload
@@ -188,8 +189,8 @@ class Snapshot:
             raise Unreachable(f"libvirt on {self.machine}", found.reason, "libvirt")
         return solid(source, found)
 
-    def maybe(self, source: File) -> bytes | None:
-        """As `read`, but None when there is no such file."""
+    def maybe(self, source: File | NodeDevice) -> bytes | None:
+        """As `read`, but None when there is no such file, or no such device."""
         return None if isinstance(self.answer(source), Absent) else self.read(source)
 
     def maybe_stat(self, source: Stat) -> Status | None:

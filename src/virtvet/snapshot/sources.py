@@ -126,6 +126,19 @@ class Qmp:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeDevice:
+    """What libvirt says of one device of the host (virNodeDeviceGetXMLDesc), by its name there: "pci_0000_01_00_0".
+
+    Answer: Content (the XML) | Absent (libvirt knows no such device) | Failed.
+    """
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"virsh nodedev-dumpxml {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class TlsLibvirt:
     """The host name that `qemu+tls://address/system` answers to the checking machine. Answer: Hostname | Failed."""
 
@@ -158,4 +171,4 @@ class Handshake:
 HostSource = File | Stat | Glob | Tree | Processes | Command
 """What the collector script asks on the machine itself; a guest can be asked these too."""
 
-Source = HostSource | Libvirt | Qmp | TlsLibvirt | Handshake
+Source = HostSource | Libvirt | Qmp | NodeDevice | TlsLibvirt | Handshake
