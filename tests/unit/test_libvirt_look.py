@@ -10,6 +10,7 @@ import pytest
 from virtvet.errors import Unreachable
 from virtvet.inventory import HostAccess, Libvirt
 from virtvet.snapshot.libvirt_look import LibvirtLink, tls_port, without_secrets, words
+from virtvet.snapshot.model import Absent, Content
 from virtvet.snapshot.side_by_side import Deadline
 
 DOMAIN = """
@@ -22,6 +23,13 @@ NODE = """
 <node>
   <cpu><mhz>6000</mhz><model>i986</model><active>4</active><nodes>1</nodes><sockets>1</sockets><cores>4</cores></cpu>
   <memory>16777216</memory>{domains}
+  <device>
+    <name>pci_0000_01_00_0</name>
+    <capability type='pci'>
+      <domain>0</domain><bus>1</bus><slot>0</slot><function>0</function>
+      <product id='0x10d3'/><vendor id='0x8086'/>
+    </capability>
+  </device>
 </node>"""
 
 
@@ -139,3 +147,12 @@ def test_a_libvirt_that_does_not_know_a_call_is_told_in_a_line(tmp_path: Path) -
         "this function is not supported by the connection driver: virNodeGetSEVInfo "
         "(is the host's libvirt older than this?)"
     )
+
+
+def test_node_devices(tmp_path: Path) -> None:
+    node, deadline = link(tmp_path, 0), Deadline(9)
+    found = node.node_device("pci_0000_01_00_0", deadline)
+    assert isinstance(found, Content)
+    assert b"<product id='0x10d3'" in found.data
+    assert node.node_device("pci_0000_01_00_1", deadline) == Absent()
+    assert node.calls == 4

@@ -11,6 +11,7 @@ from virtvet.profile.load import load_profile
 
 GUEST = "virtvet: 1\nguests:\n  web1:\n    "
 VCPUS = "cpu: {vcpus: {maximum: 4}"
+DEVICE = "optional: true\nhost: {devices: {0000:01:00.0: {"
 CELL = "hotplug: {cells: {0: {cpus: 0-1}, 1: {cpus:"
 
 IMPOSSIBLE = {
@@ -111,6 +112,51 @@ IMPOSSIBLE = {
         "interfaces: {net0: {outbound: {floor: 1 Mbit/s}}}",
         "4:43: outbound.floor: only inbound traffic can have a floor: libvirt refuses it for outbound",
     ),
+    # devices
+    "a device of two running guests": (
+        "hostdevs: {0000:01:00.0: {}}\n  db1: {hostdevs: {0000:01:00.0: {}}}",
+        "5:20: db1: hostdevs.0000:01:00.0: web1 has it while it runs (p.yaml:4:16)",
+    ),
+    "a device of a guest and of the host": (
+        "hostdevs: {0000:01:00.0: {}}\nhost: {devices: {0000:01:00.0: {driver: e1000e}}}",
+        "4:16: web1: hostdevs.0000:01:00.0: its driver is vfio-pci then, but host.devices says e1000e",
+    ),
+    "a guest's device with a network device on the host": (
+        "hostdevs: {0000:01:00.0: {}}\nhost: {devices: {0000:01:00.0: {netdev: pt0}}}",
+        "4:16: web1: hostdevs.0000:01:00.0: the host has no network device of it then, but host.devices says netdev:",
+    ),
+    "a network device that nothing drives inside": (
+        "hostdevs: {0000:01:00.0: {guest_driver: vfio-pci, link: up}}",
+        "4:16: hostdevs.0000:01:00.0: link: a device with guest_driver: vfio-pci has no network device inside",
+    ),
+    "a device that no driver gives to QEMU": (
+        "hostdevs: {0000:01:00.0: {driver: none}}",
+        "4:39: 0000:01:00.0.driver: QEMU reaches a device by vfio-pci, or by a variant of it",
+    ),
+    "a device for guests with a network device": (
+        DEVICE + "driver: vfio-pci, netdev: true}}}",
+        "5:18: devices.0000:01:00.0: netdev: a device with vfio-pci has no network device on the host",
+    ),
+    "an address of no network device": (
+        DEVICE + "netdev: false, mac: 52:54:00:00:00:01}}}",
+        "5:18: devices.0000:01:00.0: mac: is that of its network device, but netdev: false",
+    ),
+    "a driver that may not bind": (
+        DEVICE + "driver: e1000e, driver_override: vfio-pci}}}",
+        "5:18: devices.0000:01:00.0: driver: e1000e, but driver_override: vfio-pci: no other driver binds then",
+    ),
+    "a device beside itself": (
+        DEVICE + "group: ['0000:01:00.0']}}}",
+        "5:8: host.devices: 0000:01:00.0: group: names what is beside it, not itself",
+    ),
+    "more virtual functions than there can be": (
+        DEVICE + "sriov: {total: 4, vfs: 8}}}}",
+        "5:33: 0000:01:00.0.sriov: vfs: 8 is more than total: 4",
+    ),
+    "virtual functions of a virtual function": (
+        DEVICE + "sriov: {vfs: 1}, physical_function: '0000:02:00.0'}}}",
+        "5:18: devices.0000:01:00.0: sriov: a virtual function has no virtual functions",
+    ),
     # several guests, and the partition they are in
     "one CPU, two guests alone on it": (
         "cpu: {pins: {vcpu: {0: 1, 1: 2}, exclusive: true}}\n  db1: {cpu: {pins: {default: 2-3, exclusive: true}}}",
@@ -163,6 +209,10 @@ POSSIBLE = {
     "a cell that nothing is said of": VCPUS + "}\n    memory: {hotplug: {cells: {0: {cpus: 0-1}, 1: {}}}}",
     "on two hosts": "optional: true\n    cpu: {pins: {vcpu: {0: 1}, exclusive: true}}\n"
     "  db1: {cpu: {pins: {default: 1, exclusive: true}}}",
+    "a device of a guest on each of two hosts": "optional: true\n    hostdevs: {0000:01:00.0: {}}\n"
+    "  db1: {optional: true, hostdevs: {0000:01:00.0: {}}}",
+    "a device of one guest after the other": "hostdevs: {0000:01:00.0: {}}\n"
+    "  db1: {state: shut off, hostdevs: {0000:01:00.0: {}}}",
     "a partition's share of a host nobody knows": "partition: /machine\n    memory: {limits: {hard: 1 TiB}}\n"
     "host: {partitions: {/machine: {memory: 10%}}}",
 }

@@ -27,7 +27,19 @@ from virtvet.snapshot.model import (
     TooLarge,
     Unreadable,
 )
-from virtvet.snapshot.sources import Command, File, Glob, Handshake, Libvirt, Processes, Qmp, Stat, TlsLibvirt, Tree
+from virtvet.snapshot.sources import (
+    Command,
+    File,
+    Glob,
+    Handshake,
+    Libvirt,
+    NodeDevice,
+    Processes,
+    Qmp,
+    Stat,
+    TlsLibvirt,
+    Tree,
+)
 from virtvet.snapshot.store import KINDS, load, save
 
 TAKEN = datetime(2026, 11, 22, 22, 0, 0, 123456, tzinfo=UTC)
@@ -47,6 +59,7 @@ ANSWERS: dict[sources.Source, model.Answer] = {
     Processes("qemu*", ("cmdline",), ("status",)): {"/proc/1/\udcff": Content(b"a\0b")},
     Command(("virt-host-validate", "qemu")): Completed(1, b"out", b"\xfe"),
     Libvirt(): LibvirtAnswer("qemu:///system", "hv1", 9000000, 7002000, "<capabilities/>", {"wéb1": DOMAIN}),
+    NodeDevice("pci_0000_01_00_0"): Content(b"<device/>"),
     TlsLibvirt(): Hostname("hv1"),
     Handshake("none", "1.1", 99): Shake(False, "TLSv1.1", (b"0\x82", b""), "refused"),
     Qmp("wéb1", "qom-get", (("path", "/machine"),)): Content(b"true"),

@@ -35,7 +35,7 @@ class Hostdev(Wants):
     @classmethod
     def _some_driver(cls, driver: str) -> str:
         if driver == "none":
-            raise ValueError("driver: QEMU reaches a device by vfio-pci, or a variant of it")
+            raise ValueError("QEMU reaches a device by vfio-pci, or by a variant of it")
         return driver
 
     @model_validator(mode="after")

@@ -4,4 +4,165 @@ from __future__ import annotations
 
 from tests.lab.faults import Fault
 
-FAULTS: tuple[Fault, ...] = ()
+_PCI = "/sys/bus/pci"
+_DEVICES = f"{_PCI}/devices"
+_HOSTS, _GIVEN, _FIRST, _SECOND, _SPARE = "0000:00:08.0", "0000:01:00.0", "0000:03:01.0", "0000:03:02.0", "0000:03:03.0"
+_UNTIL = "i=0; until {}; do i=$((i+1)); [ $i -lt 100 ]; sleep 0.1; done"
+_KNOWN = "virsh -q nodedev-dumpxml {} >/dev/null 2>&1"
+_RESCAN = f"echo 1 >{_PCI}/rescan; udevadm settle"
+_XML = "/run/virtvet-nic.xml"
+_STORED = f"virsh dumpxml --inactive nic >{_XML}"
+_DEFINE = f"virsh -q define {_XML}; rm {_XML}"
+_DEVICE = """\
+<hostdev mode='subsystem' type='pci' managed='{managed}'>
+<source><address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></source>
+{more}<address type='pci' domain='0x0000' bus='0x00' slot='{slot}' function='0x0'/></hostdev>"""
+_AS_STATED = _DEVICE.format(managed="yes", slot="0x0a", more="<boot order='1'/><rom bar='off'/>")
+_OTHERWISE = _DEVICE.format(managed="no", slot="0x0b", more="")
+
+
+def _live(verb: str, xml: str) -> str:
+    """Plug or unplug it in the running guest."""
+    wait = _UNTIL.format("! virsh dumpxml nic | grep -q '<hostdev'") if verb == "detach" else "true"
+    return f"virsh -q {verb}-device nic /dev/stdin --live <<'XML'\n{xml}\nXML\n{wait}"
+
+
+def _inside(command: str) -> str:
+    """Have the guest's console do it: a device that was plugged in is not brought up by itself."""
+    return f"printf '\\n{command}\\n' >$(virsh -q ttyconsole nic)"
+
+
+FAULTS: tuple[Fault, ...] = (
+    # the host's devices
+    Fault(
+        name="a PCI card is gone from the bus",
+        on="hv3",
+        breaks=f"echo 1 >{_DEVICES}/{_HOSTS}/remove; " + _UNTIL.format("! " + _KNOWN.format("pci_0000_00_08_0")),
+        restores=f"{_RESCAN}; echo 1 >{_DEVICES}/{_SPARE}/remove; " + _UNTIL.format(_KNOWN.format("pci_0000_00_08_0")),
+        departs={f"HOST-PCI-1 {_HOSTS}": "live actual", f"HOST-PCI-1 {_HOSTS}/class": "live actual"},
+    ),
+    Fault(
+        name="a card for guests is bound back to its driver behind libvirt",
+        on="hv3",
+        breaks=f"echo >{_DEVICES}/{_SECOND}/driver_override; echo {_SECOND} >{_PCI}/drivers/vfio-pci/unbind; "
+        f"echo {_SECOND} >{_PCI}/drivers/e1000/bind; udevadm settle",
+        restores=f"virsh -q nodedev-detach pci_0000_03_02_0",
+        departs={
+            f"HOST-PCI-2 {_SECOND}": "live actual",
+            f"HOST-PCI-3 {_SECOND}": "actual",
+            f"HOST-PCI-4 {_SECOND}": "actual",
+            f"HOST-PCI-6 {_FIRST}": "actual",
+        },
+    ),
+    Fault(
+        name="a card of the host loses its driver",
+        on="hv3",
+        breaks=f"echo {_HOSTS} >{_PCI}/drivers/e1000/unbind",
+        restores=f"echo {_HOSTS} >{_PCI}/drivers/e1000/bind; udevadm settle",
+        departs={
+            f"HOST-PCI-2 {_HOSTS}": "live actual",
+            f"HOST-PCI-4 {_HOSTS}": "actual",
+            f"HOST-PCI-4 {_HOSTS}/mac": "actual",
+        },
+    ),
+    Fault(
+        name="a driver_override is left behind",
+        on="hv3",
+        breaks=f"echo vfio-pci >{_DEVICES}/{_HOSTS}/driver_override",
+        restores=f"echo >{_DEVICES}/{_HOSTS}/driver_override",
+        departs={f"HOST-PCI-3 {_HOSTS}": "actual"},
+    ),
+    Fault(
+        name="a card of the host takes another MAC address",
+        on="hv3",
+        breaks="ip link set lan0 address 52:54:00:79:00:66",
+        restores="ip link set lan0 address 52:54:00:79:00:06",
+        departs={f"HOST-PCI-4 {_HOSTS}/mac": "actual"},
+    ),
+    Fault(
+        name="a card that the host uses joins an IOMMU group for guests",
+        on="hv3",
+        breaks=_RESCAN,
+        restores=f"echo 1 >{_DEVICES}/{_SPARE}/remove",
+        departs={
+            f"HOST-PCI-5 {_FIRST}": "live actual",
+            f"HOST-PCI-5 {_SECOND}": "live actual",
+            f"HOST-PCI-6 {_FIRST}": "actual",
+            f"HOST-PCI-6 {_SECOND}": "actual",
+        },
+    ),
+    Fault(
+        name="a card is said to be at another NUMA node",
+        on="hv3",
+        breaks=f"echo 0 >{_DEVICES}/{_HOSTS}/numa_node",
+        restores=f"echo -1 >{_DEVICES}/{_HOSTS}/numa_node",
+        departs={f"HOST-PCI-8 {_HOSTS}": "actual"},
+    ),
+    # in a guest's hands
+    Fault(
+        name="a guest's card is missing in its stored configuration",
+        on="hv3",
+        breaks=f"{_STORED}; virsh -q detach-device nic /dev/stdin --config <<'XML'\n{_AS_STATED}\nXML",
+        restores=_DEFINE,
+        departs={"HOSTDEV-1": "config"},
+    ),
+    Fault(
+        name="a guest's card is stored as another would have it",
+        on="hv3",
+        breaks=f"{_STORED}; sed \"/<hostdev/,/<.hostdev/ {{ s/managed='yes'/managed='no'/; s/slot='0x0a'/slot='0x0b'/; "
+        f"/<boot order/d; s/bar='off'/bar='on'/; }}\" {_XML} | virsh -q define /dev/stdin",
+        restores=_DEFINE,
+        departs={"HOSTDEV-3": "config", "HOSTDEV-4": "config", "HOSTDEV-5": "config"},
+    ),
+    Fault(
+        name="a guest's card loses its driver inside",
+        on="hv3/nic",
+        breaks=f"echo 0000:00:0a.0 >{_PCI}/drivers/e1000e/unbind",
+        restores=f"echo 0000:00:0a.0 >{_PCI}/drivers/e1000e/bind; sleep 1; ip link set eth1 up; sleep 2",
+        departs={"HOSTDEV-6": "guest", "HOSTDEV-7": "guest", "HOSTDEV-8": "guest"},
+    ),
+    Fault(
+        name="a guest gives its card another MAC address",
+        on="hv3/nic",
+        breaks="ip link set eth1 down; ip link set eth1 address 52:54:00:79:00:99; ip link set eth1 up",
+        restores="ip link set eth1 down; ip link set eth1 address 52:54:00:79:00:02; ip link set eth1 up; sleep 2",
+        departs={"HOSTDEV-6": "guest"},
+    ),
+    Fault(
+        name="a guest's card is down",
+        on="hv3/nic",
+        breaks="ip link set eth1 down",
+        restores="ip link set eth1 up; sleep 2",
+        departs={"HOSTDEV-8": "guest"},
+    ),
+    Fault(
+        name="a guest's card is pulled while it runs, and goes back to the host",
+        on="hv3",
+        breaks=_live("detach", _AS_STATED),
+        restores=_live("attach", _AS_STATED) + "; " + _inside("ip link set eth1 up") + "; sleep 3",
+        departs={
+            "HOSTDEV-1": "live actual guest",
+            "HOSTDEV-2": "actual",
+            f"HOST-PCI-2 {_GIVEN}": "live actual",
+            f"HOST-PCI-3 {_GIVEN}": "actual",
+            f"HOST-PCI-4 {_GIVEN}": "actual",
+        },
+    ),
+    Fault(
+        name="a guest's card is plugged in again, otherwise",
+        on="hv3",
+        breaks=_live("detach", _AS_STATED)
+        + "; virsh -q nodedev-detach pci_0000_01_00_0; "
+        + _live("attach", _OTHERWISE)
+        + "; "
+        + _inside("ip link set eth1 up")
+        + "; sleep 3",
+        restores=_live("detach", _OTHERWISE)
+        + "; "
+        + _live("attach", _AS_STATED)
+        + "; "
+        + _inside("ip link set eth1 up")
+        + "; sleep 3",
+        departs={"HOSTDEV-3": "live", "HOSTDEV-4": "live", "HOSTDEV-5": "live"},
+    ),
+)

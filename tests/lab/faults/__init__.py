@@ -50,6 +50,7 @@ EXEMPT: Mapping[str, str] = {
     "DAEMON-START-2 config live": "the lab's hosts have no systemd: tests/unit/test_probe_systemd.py",
     "NIC-BW-2 actual": "the lab's kernel has no policing filters: tests/unit/test_probe_nic_bandwidth.py",
     "NIC-BW-3 config live actual": "the lab's network has no bandwidth: tests/unit/test_probe_nic_bandwidth.py",
+    "HOST-PCI-7 live actual": "no card of the lab has virtual functions: tests/unit/test_probe_devices.py",
     "NIC-DEV-8 live": "libvirt tags VLANs on Open vSwitch and SR-IOV only: tests/unit/test_probe_interfaces.py",
 }
 """Control and layers that no fault of this list makes depart -> why, and the test that does."""
