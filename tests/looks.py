@@ -17,7 +17,9 @@ from virtvet.probes import (
     blkio,
     blockdev,
     cgroup,
+    devices,
     domain_xml,
+    hostdevs,
     hotplug_rules,
     interfaces,
     iommu,
@@ -25,6 +27,7 @@ from virtvet.probes import (
     memory_hotplug,
     memory_size,
     nic_bandwidth,
+    nodedev,
     pci,
     pins,
     qemu,
@@ -66,6 +69,16 @@ LINKS = (interfaces.TAPS, interfaces.MASTERS, interfaces.LOWERS, interfaces.STAT
 LINKS_INSIDE = (
     *(interfaces.ADDRESSES, interfaces.PERMANENT, interfaces.DRIVERS, interfaces.CARRIERS),
     *(interfaces.FLAGS, interfaces.MTUS, pci.UEVENTS),
+)
+CARDS = ("0000:00:08.0", "0000:01:00.0", "0000:03:01.0", "0000:03:02.0")
+DEVICES = (
+    *(pci.UEVENTS, *pci.NETDEVS, pci.GROUPS, interfaces.ADDRESSES, interfaces.PERMANENT, interfaces.FLAGS),
+    *(devices.OVERRIDES, devices.NUMA_NODES, devices.TOTAL_VFS, devices.VFS, devices.PHYSICAL),
+    *(hostdevs.HELD, hostdevs.NODES, *map(nodedev.asked, CARDS)),
+)
+DEVICES_INSIDE = (
+    *(pci.UEVENTS, *pci.NETDEVS, interfaces.ADDRESSES, interfaces.PERMANENT),
+    *(interfaces.FLAGS, interfaces.CARRIERS),
 )
 BALLOON_SOURCES = (
     *(qmp.asked("app1", name) for name in (memory_size.BALLOON, memory_size.DEVICES)),
@@ -110,6 +123,11 @@ RECORDINGS: Mapping[str, Recording] = {
         "hv3",
         (),
         (*iommu.FOUND_SOURCES, *iommu.REMAPPING_SOURCES[1:], iommu.NAMES, iommu.TYPES, iommu.UNSAFE, iommu.DEVICE),
+        in_lab=False,
+    ),
+    "devices/hv3": Recording(
+        *("hv3", ("nic",), (*domain_xml.SOURCES, *qemu.SOURCES, *DEVICES), DEVICES_INSIDE),
+        elements=("hostdev",),
         in_lab=False,
     ),
     "qemu/hv1": Recording("hv1", ("web1", "db1", "plain1", "app1"), qemu.SOURCES),

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from virtvet.probes import hotplug_rules, interfaces, nic_bandwidth, qemu, ram
+from virtvet.probes import hostdevs, hotplug_rules, interfaces, nic_bandwidth, qemu, ram
 from virtvet.snapshot import model
 from virtvet.snapshot.model import (
     Absent,
@@ -59,6 +59,7 @@ ZEROS, BASE64 = "zero bytes as newlines", "base64"
 NAMED: Mapping[Command, str] = {
     qemu.ARGUMENTS: "qemu.ARGUMENTS",
     interfaces.TAPS: "interfaces.TAPS",
+    hostdevs.HELD: "hostdevs.HELD",
     nic_bandwidth.TC: "nic_bandwidth.TC",
     hotplug_rules.RULES: "hotplug_rules.RULES",
     **{ram.mapped(guest): f"ram.mapped {guest}" for guest in ("app1", "plain1")},

@@ -79,8 +79,11 @@ HARDWARE = (
     *("-device", "e1000,mac=52:54:00:79:00:05,bus=bridge,addr=3,romfile="),
     *("-device", "e1000,mac=52:54:00:79:00:06,bus=pcie.0,addr=8,romfile="),
 )
-"""The card that guests are given is 0000:01:00.0, one of the host's own 0000:00:08.0. Behind the bridge three cards share one IOMMU group: 0000:03:01.0 and
-02.0 belong to vfio-pci from the boot on (udev/rules.d), 03.0 is taken out (tmpfiles.d) until a rescan of the bus."""
+"""The card that guests are given is 0000:01:00.0, one of the host's own 0000:00:08.0.
+
+Behind the bridge three cards share one IOMMU group: 0000:03:01.0 and 02.0 belong to vfio-pci from the boot on
+(udev/rules.d), 03.0 is taken out (tmpfiles.d) until a rescan of the bus.
+"""
 
 SHARE = Share(source="/srv/share", tag="hostshare", mountpoint="/mnt/share")
 TUNED = GuestSpec(
