@@ -7,7 +7,7 @@ from typing import Any
 
 from virtvet.check import Case, Control, Severity, check
 from virtvet.expect import Anything
-from virtvet.probes import hostdevs
+from virtvet.probes import hostdevs, nodedev
 from virtvet.profile.devices import driver_of
 from virtvet.profile.hostdevs import Hostdev
 from virtvet.remedies.devices import ASSIGN
@@ -49,7 +49,7 @@ TAKEN = _control(
     "The host reaches the guest's device by vfio only",
     Severity.CRITICAL,
     "Whatever driver of the host has the device, it is not the guest's alone.",
-    "readlink /sys/bus/pci/devices/{address}/driver; virsh -c qemu:///system nodedev-detach {node}",
+    "virsh -c qemu:///system nodedev-detach {node}; readlink /sys/bus/pci/devices/{address}/driver",
     VFIO,
 )
 MANAGED = _control(
@@ -90,7 +90,7 @@ DRIVER = _control(
     "Inside the guest the device has a driver",
     Severity.HIGH,
     "Without a driver the device is there, and does nothing.",
-    "lspci -nnk   # in {guest}: kernel driver in use; modprobe its module",
+    "modprobe {driver}; lspci -nnk   # in {guest}: kernel driver in use",
     SYSFS,
 )
 LINK = _control(
@@ -111,8 +111,9 @@ def _stated(host: HostTarget) -> Iterator[tuple[GuestTarget, str, Hostdev]]:
 
 def _case(guest: GuestTarget, address: str, expected: Any, *rest: Any, part: str = "") -> Case:
     subject = "/".join(filter(None, (guest.name, address, part)))
-    node = "pci_" + address.replace(":", "_").replace(".", "_")
-    return Case(subject, expected, (guest.name, address, *rest), guest.name, {"address": address, "node": node})
+    driver = guest.wants.hostdevs[address].guest_driver or "DRIVER"
+    words = {"address": address, "node": nodedev.asked(address).name, "driver": driver}
+    return Case(subject, expected, (guest.name, address, *rest), guest.name, words)
 
 
 def _cases(expected: Callable[[str, Hostdev], Any]) -> Callable[[HostTarget], Iterable[Case]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from virtvet.check import Case, Control, Probe, Reading, Severity, check
 from virtvet.expect import Anything, AtLeast, Within
-from virtvet.probes import devices
+from virtvet.probes import devices, nodedev
 from virtvet.profile.devices import Device, driver_of
 from virtvet.remedies.devices import REBIND
 from virtvet.snapshot.model import Snapshot
@@ -38,7 +38,7 @@ PRESENT = _control(
     "The host has the PCI device, and libvirt lists it",
     Severity.HIGH,
     "Addresses move with every card that is added: what a guest is given by its address may be another device.",
-    "lspci -Dnn -s {address}; virsh -c qemu:///system nodedev-dumpxml {node}; echo 1 > /sys/bus/pci/rescan",
+    "virsh -c qemu:///system nodedev-dumpxml {node}; lspci -Dnn -s {address}; echo 1 > /sys/bus/pci/rescan",
     SYSFS,
     NODES,
 )
@@ -104,8 +104,7 @@ NUMA = _control(
 
 
 def _case(address: str, expected: Any, *rest: Any, part: str = "", written: str = "") -> Case:
-    node = "pci_" + address.replace(":", "_").replace(".", "_")
-    words = {"address": address, "node": node, "written": written}
+    words = {"address": address, "node": nodedev.asked(address).name, "written": written}
     return Case("/".join(filter(None, (address, part))), expected, (address, *rest), words=words)
 
 
