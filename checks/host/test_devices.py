@@ -114,7 +114,7 @@ def _cases(name: str, expected: Callable[[Any], Any] = lambda wanted: wanted) ->
     def cases(host: HostTarget) -> Iterable[Case]:
         for address, wants in host.wants.devices.items():
             if (wanted := getattr(wants, name)) is not None:
-                yield _case(address, expected(wanted), written=str(wanted))
+                yield _case(address, expected(wanted), written="''" if wanted == "none" else str(wanted))
 
     return cases
 

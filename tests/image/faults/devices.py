@@ -11,13 +11,13 @@ _UNTIL = "i=0; until {}; do i=$((i+1)); [ $i -lt 100 ]; sleep 0.1; done"
 _KNOWN = "virsh -q nodedev-dumpxml {} >/dev/null 2>&1"
 _RESCAN = f"echo 1 >{_PCI}/rescan; udevadm settle"
 _XML = "/run/virtvet-nic.xml"
-_STORED = f"virsh dumpxml --inactive nic >{_XML}"
-_DEFINE = f"virsh -q define {_XML}; rm {_XML}"
+STORED = f"virsh dumpxml --inactive nic >{_XML}"
+DEFINE = f"virsh -q define {_XML}; rm {_XML}"
 _DEVICE = """\
 <hostdev mode='subsystem' type='pci' managed='{managed}'>
 <source><address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></source>
 {more}<address type='pci' domain='0x0000' bus='0x00' slot='{slot}' function='0x0'/></hostdev>"""
-_AS_STATED = _DEVICE.format(managed="yes", slot="0x0a", more="<boot order='1'/><rom bar='off'/>")
+AS_STATED = _DEVICE.format(managed="yes", slot="0x0a", more="<boot order='1'/><rom bar='off'/>")
 _OTHERWISE = _DEVICE.format(managed="no", slot="0x0b", more="")
 
 
@@ -102,16 +102,16 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         name="a guest's card is missing in its stored configuration",
         on="hv3",
-        breaks=f"{_STORED}; virsh -q detach-device nic /dev/stdin --config <<'XML'\n{_AS_STATED}\nXML",
-        restores=_DEFINE,
+        breaks=f"{STORED}; virsh -q detach-device nic /dev/stdin --config <<'XML'\n{AS_STATED}\nXML",
+        restores=DEFINE,
         departs={"HOSTDEV-1": "config"},
     ),
     Fault(
         name="a guest's card is stored as another would have it",
         on="hv3",
-        breaks=f"{_STORED}; sed \"/<hostdev/,/<.hostdev/ {{ s/managed='yes'/managed='no'/; s/slot='0x0a'/slot='0x0b'/; "
+        breaks=f"{STORED}; sed \"/<hostdev/,/<.hostdev/ {{ s/managed='yes'/managed='no'/; s/slot='0x0a'/slot='0x0b'/; "
         f"/<boot order/d; s/bar='off'/bar='on'/; }}\" {_XML} | virsh -q define /dev/stdin",
-        restores=_DEFINE,
+        restores=DEFINE,
         departs={"HOSTDEV-3": "config", "HOSTDEV-4": "config", "HOSTDEV-5": "config"},
     ),
     Fault(
@@ -138,8 +138,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         name="a guest's card is pulled while it runs, and goes back to the host",
         on="hv3",
-        breaks=_live("detach", _AS_STATED),
-        restores=_live("attach", _AS_STATED) + "; " + _inside("ip link set eth1 up") + "; sleep 3",
+        breaks=_live("detach", AS_STATED),
+        restores=_live("attach", AS_STATED) + "; " + _inside("ip link set eth1 up") + "; sleep 3",
         departs={
             "HOSTDEV-1": "live actual guest",
             "HOSTDEV-2": "actual",
@@ -151,7 +151,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         name="a guest's card is plugged in again, otherwise",
         on="hv3",
-        breaks=_live("detach", _AS_STATED)
+        breaks=_live("detach", AS_STATED)
         + "; virsh -q nodedev-detach pci_0000_01_00_0; "
         + _live("attach", _OTHERWISE)
         + "; "
@@ -159,7 +159,7 @@ FAULTS: tuple[Fault, ...] = (
         + "; sleep 3",
         restores=_live("detach", _OTHERWISE)
         + "; "
-        + _live("attach", _AS_STATED)
+        + _live("attach", AS_STATED)
         + "; "
         + _inside("ip link set eth1 up")
         + "; sleep 3",
