@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from virtvet.check import Reading
+from virtvet.errors import NotApplicable
 from virtvet.probes import boot_loader
 from virtvet.snapshot.model import Snapshot
 from virtvet.snapshot.sources import File, Source
@@ -117,6 +118,14 @@ def configured(snapshot: Snapshot) -> CommandLine:
     """What the boot loader gives the next kernel. Raises NotApplicable where there is no boot loader, CannotLook."""
     entry = boot_loader.default_entry(snapshot)
     return CommandLine(words(entry.options), entry.source, entry.options)
+
+
+def next_boot(snapshot: Snapshot) -> CommandLine:
+    """As `configured`; where there is no boot loader whatever starts the machine gives it what it gave it now."""
+    try:
+        return configured(snapshot)
+    except NotApplicable:
+        return running(snapshot)
 
 
 def generated(snapshot: Snapshot) -> CommandLine | None:
