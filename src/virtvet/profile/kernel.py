@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from virtvet.profile.base import Wants, worded
 
-_BOUND = r"(>=|<=|=|>|<|)\s*[0-9]{1,4}(\.[0-9]{1,9}){1,2}(-[0-9]{1,9}(\.[0-9]{1,9}){0,5})?"
+_BOUND = r"(>=|<=|=|>|<|)\s*[0-9]{1,4}(\.[0-9]{1,9}){0,2}(-[0-9]{1,9}(\.[0-9]{1,9}){0,5})?"
 Releases = Annotated[
     str,
     StringConstraints(pattern=rf"^\s*{_BOUND}(\s*,\s*{_BOUND})*\s*$"),
