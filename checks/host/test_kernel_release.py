@@ -28,7 +28,7 @@ NEWEST = Control(
     severity=Severity.MEDIUM,
     requirement="R42",
     rationale="Since the last update of the kernel nobody has rebooted: its fixes are on the disk only.",
-    hint="reboot   # after the guests have been moved away",
+    hint="uname -r; ls /boot/vmlinuz-*   # move the guests away, then: reboot",
     references=("https://manpages.debian.org/needrestart.1",),
 )
 

@@ -45,8 +45,8 @@ BLOCKED = Control(
     requirement="R42",
     rationale="A driver that takes a device on the host takes it from the guest; a module nobody needs is one thing "
     "more to attack.",
-    hint="printf 'blacklist {module}\\ninstall {module} /bin/false\\n' > /etc/modprobe.d/{module}.conf; "
-    "modprobe -r {module}; update-initramfs -u",
+    hint="echo 'install {module} /bin/false' > /etc/modprobe.d/{module}.conf; modprobe -r {module}; "
+    "update-initramfs -u   # Fedora, RHEL: dracut -f",
     references=(MODPROBE_D,),
 )
 PARAMETER = Control(

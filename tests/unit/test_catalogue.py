@@ -37,7 +37,7 @@ def test_every_control_says_why_and_what_mends_it() -> None:
 
 
 COMMANDS = """apt-get cat chown chmod {change} echo find for grep ip ls migratepages mkdir modprobe mount openssl
-    ps {login} ss systemctl umount uname vi virsh virt-admin {way}""".split()
+    ps {login} ss sysctl systemctl umount uname vi virsh virt-admin {way}""".split()
 
 
 def test_every_hint_begins_with_a_command() -> None:
