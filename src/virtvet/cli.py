@@ -27,7 +27,7 @@ Exit codes:
   4   usage error (no profile, no hosts, nothing selected)
   5   nothing was checked
   20  a host could not be reached
-  21  a profile, inventory or snapshot file cannot be used
+  21  a profile, inventory, snapshot or image file cannot be used
   22  a waiver has expired (kept for waivers, which are to come)
   23  something was mended but did not hold, and was undone"""
 
@@ -63,6 +63,7 @@ def main() -> None:
       virtvet profiles                          which profiles are shipped
       virtvet check kvm-baseline -H local://    check this machine
       virtvet check my.yaml -H ssh://root@hv1   check another
+      virtvet image hv.qcow2 --profile my.yaml  boot an image and check it
       virtvet controls                          everything that can be checked
     """
 
@@ -142,10 +143,13 @@ def check(
     selected = [f"--profile={profile}"] if profile else []
     selected += ["-k", keyword] if keyword else []
     shown = ["--collect-only", "-q"] if list_only else ["-qq", *(["--lines"] if verbose else [])]
-    quiet = ["-p", "virtvet.judging", "-o", "console_output_style=classic", "--no-header", "--no-summary", "--tb=no"]
-    argv = [*_pytest(), *selected, *_as_flags(options), *shown, *quiet, *pytest_args]
+    argv = [*_pytest(), *selected, *_as_flags(options), *shown, *QUIET, *pytest_args]
     sys.stdout.flush()
     os.execv(sys.executable, argv)  # noqa: S606 - pytest must start in a process of its own to rewrite assertions
+
+
+QUIET = ("-p", "virtvet.judging", "-o", "console_output_style=classic", "--no-header", "--no-summary", "--tb=no")
+"""pytest says nothing itself: our progress and summary do."""
 
 
 def _pytest() -> list[str]:
@@ -168,6 +172,131 @@ def _as_flags(options: dict[str, object]) -> Iterator[str]:
                 yield flag
             elif one is not None and one is not False:
                 yield f"{flag}={one}"
+
+
+def _mebibytes(_context: object, _param: object, written: str) -> int:
+    """As profiles write sizes. Raises click.BadParameter."""
+    from virtvet.units import parse_size
+
+    try:
+        size = parse_size(written)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if size < 256 << 20:
+        raise click.BadParameter("a hypervisor needs more: give it at least 256 MiB")
+    return size >> 20
+
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@main.command(epilog=EXIT_CODES)
+@click.argument("disk", type=click.Path(path_type=Path))
+@click.option(
+    "--profile",
+    required=True,
+    metavar="P",
+    help="what it must be: a YAML file or the name of a shipped profile",
+    shell_complete=_profiles,
+)
+@_many("area", "AREA", "only this area", shell_complete=_areas)
+@_many("control", "ID", "only this control id or pattern", shell_complete=_controls)
+@click.option(
+    "--iommu",
+    type=click.Choice(["intel", "amd", "none"]),
+    default="intel",
+    show_default=True,
+    help="the IOMMU it finds",
+)
+@click.option("--memory", default="2 GiB", show_default=True, metavar="SIZE", callback=_mebibytes, help="its memory")
+@click.option("--cpus", type=click.IntRange(1, 255), help="[default: 2 under KVM, 1 under TCG]")
+@click.option(
+    "--bus",
+    type=click.Choice(["virtio", "sata", "nvme"]),
+    default="virtio",
+    show_default=True,
+    help="what its disk is attached to",
+)
+@click.option(
+    "--nic", type=click.Choice(["virtio", "e1000e"]), default="virtio", show_default=True, help="its network card"
+)
+@click.option(
+    "--firmware", type=click.Choice(["uefi", "bios"]), help="[default: UEFI if it has an EFI system partition]"
+)
+@click.option("--accel", type=click.Choice(["kvm", "tcg"]), help="[default: KVM if it works here, which is tried]")
+@click.option("--direct-kernel", type=_FILE, metavar="KERNEL", help="start this kernel instead of its boot loader")
+@click.option("--initrd", type=_FILE, metavar="FILE", help="with --direct-kernel")
+@click.option("--append", metavar="WORDS", help="with --direct-kernel: its command line (root=… console=ttyS0)")
+@_many("name", "NAME", "what its certificate must cover  [default: its own hostname]")
+@click.option(
+    "--pki",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="cacert.pem, clientcert.pem and clientkey.pem of a client it trusts, for TLS handshakes",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=300,
+    show_default=True,
+    metavar="S",
+    help="seconds it may take to boot",
+)
+@click.option(
+    "--deadline",
+    type=click.FloatRange(min=1),
+    default=120,
+    show_default=True,
+    metavar="S",
+    help="seconds it may take to answer everything that is asked",
+)
+@click.option("--keep", is_flag=True, help="leave it running; says how to log in and how to end it")
+@click.option("--reports", type=click.Path(), metavar="DIR", help="where reports go  [default: ./reports]")
+@click.option(
+    "--save-snapshot", type=click.Path(), metavar="FILE", help="also write what was seen to FILE (.json or .json.gz)"
+)
+@click.option("-v", "--verbose", is_flag=True, help="a line for every check")
+def image(disk: Path, profile: str, verbose: bool, **options: Any) -> None:
+    """Boot a hypervisor image in a throw-away machine and check it: a gate for CI.
+
+    \b
+    Examples:
+      virtvet image hypervisor.qcow2 --profile hypervisor-image
+      virtvet image hypervisor.raw --profile site.yaml --iommu amd --memory '4 GiB'
+      virtvet image root.raw --profile site.yaml --direct-kernel vmlinuz \\
+          --initrd initrd.img --append 'root=/dev/vda console=ttyS0'
+
+    DISK is a raw or qcow2 image of a Linux with systemd 252 or later, or with cloud-init. It is never written: what the
+    machine writes goes to a temporary overlay. It needs no preparation but a network card that comes up by DHCP and
+    sshd; root's key is made for this run and handed in from outside (systemd's credentials, cloud-init's NoCloud).
+
+    The machine is QEMU's q35 with an emulated IOMMU, under KVM if that works here, else under TCG. It reaches no
+    network, and only this machine reaches it. When the checks have ended, or at Ctrl-C, it is gone.
+    """
+    from virtvet.image import gate
+    from virtvet.image.machine import DirectKernel
+    from virtvet.image.progress import Progress
+
+    direct, initrd, append = (options.pop(name) for name in ("direct_kernel", "initrd", "append"))
+    if direct is None and (initrd or append):
+        raise click.UsageError("--initrd and --append go with --direct-kernel")
+    if direct and options["firmware"] == "uefi":
+        raise click.UsageError("--direct-kernel starts without the image's boot loader, and so without UEFI")
+    shown = {name: options.pop(name) for name in ("area", "control", "reports", "save_snapshot", "deadline")}
+
+    def checking(inventory: Path, facts: Path) -> list[str]:
+        flags = {**shown, "profile": profile, "inventory": inventory, "image_facts": facts}
+        return [*_pytest(), *_as_flags(flags), "-qq", *(["--lines"] if verbose else []), *QUIET]
+
+    order = gate.Order(
+        image=disk,
+        profile=profile,
+        checking=checking,
+        names=options.pop("name"),
+        direct=DirectKernel(direct, initrd, append or "console=ttyS0") if direct else None,
+        **options,
+    )
+    sys.exit(gate.run(order, Progress(sys.stderr)))
 
 
 @main.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentTypeError
+from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from virtvet.progress import LookProgress
 from virtvet.record import Recorder
 from virtvet.remedies.mender import Mender
 from virtvet.remedies.modes import MODES, NO, RISKS, Mode
+from virtvet.reporting.run import Image
 from virtvet.reporting.text import one_line
 from virtvet.reporting.write import make_room
 from virtvet.session import Selection, Session, profiles_of
@@ -68,6 +69,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--fix", choices=MODES, default="no", help="mend what departs: plan touches nothing, try undoes, keep keeps")
     add("--fix-risk", choices=RISKS, default=RISKS[0], help="the riskiest change allowed (default: %(default)s)")
     add("--reports", metavar="DIR", help="where reports go (default: ./reports)")
+    add("--image-facts", metavar="FILE", help=SUPPRESS)  # of `virtvet image`: what it booted, for run.json
     add(
         "--deadline",
         metavar="S",
@@ -132,7 +134,11 @@ def _prepare(config: pytest.Config, checks: tuple[Check, ...]) -> Run:
     reports = Path(option("reports") or config.invocation_params.dir / "reports")
     if not option("collectonly"):
         make_room(reports)
-    return Run(session, Recorder(session, reports, option("profile")))
+    return Run(session, Recorder(session, reports, option("profile"), _image(option("image_facts"))))
+
+
+def _image(facts: str | None) -> Image | None:
+    return Image.model_validate_json(Path(facts).read_bytes()) if facts else None
 
 
 def _split(values: Iterable[str]) -> tuple[str, ...]:

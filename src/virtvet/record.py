@@ -18,7 +18,7 @@ from virtvet.errors import BadInput, ExitCode
 from virtvet.judge import Observed, Outcome
 from virtvet.profile.load import find_profile
 from virtvet.reporting import terminal, write
-from virtvet.reporting.run import Host, Mending, ProfileUsed, Result, Run, Summary, broken, new_run_id, result_of
+from virtvet.reporting.run import Host, Image, Mending, ProfileUsed, Result, Run, Summary, broken, new_run_id, result_of
 from virtvet.session import Session, profile_name
 from virtvet.snapshot.model import LibvirtAnswer, Snapshot
 from virtvet.snapshot.sources import Libvirt
@@ -42,8 +42,8 @@ class Pending:
 class Recorder:
     """Collects results in the order of the tests; `directory` is where this run's reports go."""
 
-    def __init__(self, session: Session, reports: Path, profile: str | None) -> None:
-        self.session, self.reports, self.profile = session, reports, profile
+    def __init__(self, session: Session, reports: Path, profile: str | None, image: Image | None = None) -> None:
+        self.session, self.reports, self.profile, self.image = session, reports, profile, image
         self.id = new_run_id(session.started)
         self.directory = reports / self.id
         self.results: list[Result] = []
@@ -121,6 +121,7 @@ class Recorder:
             finished=datetime.now(UTC),
             argv=("virtvet", *sys.argv[1:]),
             profiles=self.profiles,
+            image=self.image,
             hosts=tuple(described(target, self.session, self.profile) for target in targets),
             results=tuple(self.results),
             summary=Summary.of(self.results),

@@ -63,6 +63,8 @@ def _properties(run: Run, host: Host) -> etree._Element:
         "unreachable": host.unreachable,
         "libvirt": host.libvirt,
         "qemu": host.qemu,
+        "image": run.image and run.image.name,
+        "image.sha256": run.image and run.image.sha256,
     }
     properties = etree.Element("properties")
     for name, value in known.items():

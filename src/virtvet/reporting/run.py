@@ -167,6 +167,30 @@ class ProfileUsed(Record):
     """Of the file, as it was read."""
 
 
+class Image(Record):
+    """The disk image that was booted for the run (`virtvet image`)."""
+
+    name: Line
+    """Of the file, without its folders."""
+    format: Literal["raw", "qcow2"]
+    size: NonNegativeInt
+    """Bytes of the file."""
+    virtual_size: NonNegativeInt
+    """Bytes of the disk in it."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """Of the file."""
+    firmware: Literal["uefi", "bios"]
+    direct_kernel: Line = ""
+    """The kernel that was started instead of the image's own boot loader, and its command line."""
+    accelerator: Literal["kvm", "tcg"]
+    why: Line = ""
+    """Why it is not KVM."""
+    iommu: Literal["intel", "amd", "none"]
+    """What the machine had."""
+    seconds: Seconds
+    """From power-on until it could be checked."""
+
+
 class Summary(Record):
     """How many results ended how."""
 
@@ -196,6 +220,8 @@ class Run(Record):
     argv: tuple[Line, ...]
     """The command line, passwords in URIs left out."""
     profiles: tuple[ProfileUsed, ...]
+    image: Image | None = None
+    """What was booted, where the host was made from a disk image."""
     hosts: tuple[Host, ...]
     results: tuple[Result, ...]
     summary: Summary

@@ -1,0 +1,245 @@
+"""The gate as a whole: examine, boot, log in, check, throw away."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from types import FrameType
+
+from virtvet.errors import ExitCode
+from virtvet.expect import show
+from virtvet.image import accelerator, credentials, disk, firmware, login, machine
+from virtvet.image.firmware import Firmware
+from virtvet.image.login import Account, NoAnswer
+from virtvet.image.machine import Bus, DirectKernel, IommuKind, Machine, Nic, Plan
+from virtvet.image.progress import Progress
+from virtvet.profile.listeners import TLS_PORT
+from virtvet.profile.load import load_profile
+from virtvet.reporting.run import Image
+from virtvet.snapshot.side_by_side import Deadline, background
+from virtvet.snapshot.ssh import Ssh
+
+TAIL = 30
+"""Lines of the console that are shown when the image cannot be checked."""
+ENDING_SECONDS = 30
+"""For the checks to write their reports once they are interrupted."""
+
+Checking = Callable[[Path, Path], Sequence[str]]
+"""From the inventory and the file of what was booted to the command that checks and writes the reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked for."""
+
+    image: Path
+    profile: str
+    checking: Checking
+    names: tuple[str, ...] = ()
+    pki: Path | None = None
+    accel: accelerator.Name | None = None
+    firmware: Firmware | None = None
+    iommu: IommuKind = "intel"
+    bus: Bus = "virtio"
+    nic: Nic = "virtio"
+    memory: int = 2048
+    cpus: int | None = None
+    """None: as many as go well with the accelerator."""
+    direct: DirectKernel | None = None
+    timeout: float = 300
+    keep: bool = False
+
+
+def run(order: Order, progress: Progress) -> int:
+    """Exit code. Raises BadInput: an image, a profile or a tool that cannot be used."""
+    plan = _plan(order, progress)
+    before = _stamp(order.image)
+    try:
+        with stoppable(), _folder(keep=order.keep) as folder:
+            code = _in(folder, order, plan, progress)
+    except KeyboardInterrupt:
+        progress.say("interrupted; the machine is gone")
+        return ExitCode.INTERRUPTED
+    finally:
+        progress.quiet()
+    if _stamp(order.image) != before:
+        progress.say(
+            f"{order.image.name} was changed while it was checked, by somebody else: the result is worth nothing"
+        )
+        return code or ExitCode.FAILED
+    return code
+
+
+def _plan(order: Order, progress: Progress) -> Plan:
+    """Everything that can be found out, and refused, before a machine starts."""
+    found = disk.examine(order.image)
+    wants = load_profile(order.profile)
+    boots, flash = ("bios", None) if order.direct else firmware.choose(found.boots, order.firmware)
+    accelerated = accelerator.choose(order.accel)
+    if accelerated.why:
+        progress.say(f"{accelerated.why}; TCG emulates every instruction, which takes its time")
+    cpus = order.cpus or accelerated.cpus
+    ports = (TLS_PORT, *((wants.host.listeners.tls_port,) if wants.host.listeners else ()))
+    by = "with the kernel that was given" if order.direct else f"by {boots.upper()}"
+    progress.say(
+        f"{order.image.name} ({show(found.virtual_size, 'bytes')}, {found.format}) boots {by} under "
+        f"{accelerated.name.upper()}, "
+        f"{cpus} CPU{'s' * (cpus > 1)}, {order.memory} MiB, IOMMU: {order.iommu}"
+    )
+    return Plan(
+        *(found, accelerated, boots, flash, order.iommu, order.bus, order.nic, order.memory, cpus, order.direct),
+        *(machine.own_address(), ports),
+    )
+
+
+def _stamp(image: Path) -> tuple[int, int, int]:
+    known = image.stat()
+    return known.st_ino, known.st_size, known.st_mtime_ns
+
+
+def _in(folder: Path, order: Order, plan: Plan, progress: Progress) -> int:
+    key = credentials.new_key(folder)
+    (folder / "seed.iso").write_bytes(credentials.seed(key.public, folder.name))
+    account = Account(plan.address, key.path, folder / "known_hosts")
+    with machine.running(plan, folder, credentials.smbios(key.public), keep=order.keep) as started:
+        digest = background(plan.disk.sha256)
+        try:
+            names = _booted(order, started, account, progress)
+        except NoAnswer as error:
+            progress.say(f"{order.image.name}: {error}{_tail(started)}")
+            code = int(ExitCode.UNREACHABLE)
+        else:
+            facts = _facts(plan, digest.result(), progress.seconds)
+            (folder / "image.json").write_text(facts.model_dump_json())
+            (folder / "inventory.yaml").write_text(_inventory(order, account, names))
+            code = _child(order.checking(folder / "inventory.yaml", folder / "image.json"))
+        if order.keep:
+            progress.say(_how_to_go_on(folder, account, started))
+    return code
+
+
+def _booted(order: Order, started: Machine, account: Account, progress: Progress) -> tuple[str, ...]:
+    """Wait until it can be checked; the names its certificate must cover. Raises NoAnswer."""
+    deadline = Deadline(order.timeout)
+    ssh = login.wait(started, account, deadline, progress)
+    try:
+        progress.say(f"SSH answers after {progress.seconds:.1f} s")
+        state = login.wait_until_booted(ssh, started, deadline, progress)
+        failed = f": {', '.join(login.failed_units(ssh, deadline))}" if state == "degraded" else ""
+        progress.say(f"booted after {progress.seconds:.1f} s{f', systemd says {state}{failed}' if state else ''}")
+        return order.names or _own_names(ssh, deadline)
+    finally:
+        ssh.close()
+
+
+def _own_names(ssh: Ssh, deadline: Deadline) -> tuple[str, ...]:
+    name = login.hostname(ssh, deadline)
+    return (name,) if name else ()
+
+
+def _tail(started: Machine) -> str:
+    lines = started.console.tail(TAIL)
+    if not lines:
+        return "\n  its serial console stayed silent: does it boot with console=ttyS0?"
+    return f"\n  the last {len(lines)} lines of its console:" + "".join(f"\n  | {line}" for line in lines)
+
+
+def _facts(plan: Plan, digest: str, seconds: float) -> Image:
+    direct = plan.direct
+    return Image(
+        name=plan.disk.path.name,
+        format=plan.disk.format,
+        size=plan.disk.size,
+        virtual_size=plan.disk.virtual_size,
+        sha256=digest,
+        firmware=plan.firmware,
+        accelerator=plan.accelerator.name,
+        why=plan.accelerator.why,
+        iommu=plan.iommu,
+        direct_kernel=f"{direct.kernel.name} {direct.append}" if direct else "",
+        seconds=round(seconds, 3),
+    )
+
+
+def _inventory(order: Order, account: Account, names: Sequence[str]) -> str:
+    """JSON is YAML, too."""
+    ssh = {
+        **{"address": account.address, "port": account.port, "user": account.user},
+        **{"key": str(account.key), "known_hosts": str(account.known_hosts)},
+    }
+    libvirt = {"pki": str(order.pki.absolute())} if order.pki else {}
+    name = _host_name(order.image)
+    return json.dumps({"virtvet": 1, "hosts": {name: {"ssh": ssh, "libvirt": libvirt, "names": list(names) or [name]}}})
+
+
+def _host_name(image: Path) -> str:
+    """What reports call it: "hypervisor-12.qcow2" -> "hypervisor-12"."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", image.stem, flags=re.ASCII).lstrip(".-") or "image"
+
+
+def _child(argv: Sequence[str]) -> int:
+    """Run the checks in a process of their own; interrupted, they write their reports first."""
+    child = subprocess.Popen(argv, start_new_session=True)
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        child.send_signal(signal.SIGINT)
+        try:
+            child.wait(ENDING_SECONDS)
+        finally:
+            child.kill()
+            child.wait()
+        raise
+
+
+def _how_to_go_on(folder: Path, account: Account, started: Machine) -> str:
+    pid = started.process.pid
+    if started.ended:
+        return f"the machine has ended; what is left of it: rm -r {folder}"
+    log_in = f"ssh -i {account.key} -p {account.port} -o UserKnownHostsFile={account.known_hosts}"
+    return (
+        f"the machine is kept, as was asked (process {pid})\n"
+        f"  log in: {log_in} {account.user}@{account.address}\n"
+        f"  its console: socat -,rawer,escape=0x1d UNIX-CONNECT:{folder / machine.CONSOLE}   # Ctrl-] leaves it\n"
+        f"  end it: kill {pid}; rm -r {folder}"
+    )
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP all end the block by KeyboardInterrupt, once: teardown is not interrupted."""
+    signals = [one for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        for one in signals:
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {one: signal.signal(one, stop) for one in signals}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+@contextmanager
+def _folder(*, keep: bool) -> Iterator[Path]:
+    """For what the machine needs, on a disk and not in memory (file-hierarchy(7)); gone at the end, unless kept."""
+    folder = Path(mkdtemp(prefix="virtvet-image-", dir=os.environ.get("TMPDIR") or "/var/tmp"))  # noqa: S108
+    kept = False
+    try:
+        yield folder
+        kept = keep
+    finally:
+        if not kept:
+            shutil.rmtree(folder, ignore_errors=True)
