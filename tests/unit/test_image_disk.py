@@ -53,7 +53,7 @@ def test_a_part_of_an_image_is_refused(raw: Path, tmp_path: Path) -> None:
     qemu_img("create", "-f", "qcow2", "-b", raw, "-F", "raw", overlay)
     qemu_img("create", "-f", "qcow2", "-o", f"data_file={tmp_path / 'data'}", split, "1M")
     for path in (overlay, split):
-        with pytest.raises(BadInput, match="only a part: the rest is in .*qemu-img convert"):
+        with pytest.raises(BadInput, match=r"only a part: the rest is in .*qemu-img convert"):
             disk.examine(path)
 
 

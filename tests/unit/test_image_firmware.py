@@ -117,5 +117,5 @@ def test_uefi_comes_before_bios(folders: tuple[Path, Path], tmp_path: Path) -> N
     assert firmware.choose(bios, None) == ("bios", None)  # type: ignore[arg-type]
     assert firmware.choose(both, "bios") == ("bios", None)  # type: ignore[arg-type]
     assert firmware.choose(bios, "uefi") == ("uefi", flash)  # type: ignore[arg-type]
-    with pytest.raises(BadInput, match="no boot loader.*--direct-kernel"):
+    with pytest.raises(BadInput, match=r"no boot loader.*--direct-kernel"):
         firmware.choose(frozenset(), None)

@@ -98,11 +98,14 @@ def qemu_account(capabilities: str) -> tuple[int, int]:
 
 
 def supplementary_groups(passwd: str, group: str, uid: int) -> frozenset[int]:
-    """The groups that /etc/group gives to a user: `kvm:x:106:libvirt-qemu` -> {106}."""
-    users = {fields[0] for fields in _colons(passwd, 7) if fields[2] == str(uid)}
-    return frozenset(
-        int(fields[2]) for fields in _colons(group, 4) if fields[2].isdecimal() and users & set(fields[3].split(","))
-    )
+    """A user's groups (src/util/virutil.c, virGetGroupList): its own of /etc/passwd, and those /etc/group gives to it.
+
+    `libvirt-qemu:x:64055:104:…` and `kvm:x:106:libvirt-qemu` -> {104, 106}.
+    """
+    accounts = [fields for fields in _colons(passwd, 7) if fields[2] == str(uid)]
+    users, own = {fields[0] for fields in accounts}, {fields[3] for fields in accounts}
+    given = {fields[2] for fields in _colons(group, 4) if users & set(fields[3].split(","))}
+    return frozenset(int(number) for number in own | given if number.isdecimal())
 
 
 def _colons(text: str, count: int) -> Iterable[list[str]]:
