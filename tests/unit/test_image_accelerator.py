@@ -36,7 +36,7 @@ def test_without_the_device_there_is_no_kvm(tmp_path: object, monkeypatch: pytes
     monkeypatch.setattr(accelerator, "KVM", accelerator.Path(f"{tmp_path}/kvm"))
     assert accelerator.choose(None).name == "tcg"
     assert accelerator.choose(None).why == f"KVM is not usable here: there is no {tmp_path}/kvm"
-    with pytest.raises(BadInput, match="KVM is not usable here.*--accel tcg"):
+    with pytest.raises(BadInput, match=r"KVM is not usable here.*--accel tcg"):
         accelerator.choose("kvm")
 
 
