@@ -81,9 +81,9 @@ class Cmdline(Wants):
     @model_validator(mode="after")
     def _do_not_contradict(self) -> Cmdline:
         wanted = {_plain(word) for word in self.present}
+        names = {word.partition("=")[0] for word in wanted}
         for word in self.absent:
-            name, equals, _value = word.partition("=")
-            if _plain(word) in wanted or (not equals and _plain(name) in {_plain(one) for one in wanted}):
+            if _plain(word) in wanted | names:
                 raise ValueError(f"{word} cannot be both present and absent")
         return self
 
