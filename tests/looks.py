@@ -17,6 +17,7 @@ from virtvet.probes import (
     blkio,
     blockdev,
     cgroup,
+    confinement,
     devices,
     domain_xml,
     hostdevs,
@@ -91,6 +92,7 @@ MEMORY_INSIDE = (
 )
 BACKED = ("app1", "plain1")
 MEMORY_XML = ("memory", "maxMemory", "currentMemory", "memoryBacking", "vcpu", "numatune", "cpu")
+CONFINED = dict.fromkeys((*confinement.ACCOUNT_SOURCES, *confinement.LABEL_SOURCES, *confinement.LIMIT_SOURCES))
 RECORDINGS: Mapping[str, Recording] = {
     V1: Recording(
         "hv1", ("web1", "db1"), GROUPS, elements=("memory", "memtune", "vcpu", "iothreads", "cputune", "resource")
@@ -118,6 +120,13 @@ RECORDINGS: Mapping[str, Recording] = {
     ),
     "vcpus/app1": Recording(
         "hv1", ("app1",), (*GROUPS, vcpus.asked("app1")), (vcpus.ONLINE, vcpus.PRESENT, vcpus.POSSIBLE), in_lab=False
+    ),
+    "confinement/hv3": Recording(
+        "hv3",
+        ("tuned", "nic"),
+        (*CONFINED, confinement.NAMESPACES),
+        elements=("memory", "memtune", "hostdev", "seclabel"),
+        in_lab=False,
     ),
     "iommu/hv3": Recording(
         "hv3",

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from virtvet.probes import hostdevs, hotplug_rules, interfaces, nic_bandwidth, qemu, ram
+from virtvet.probes import confinement, hostdevs, hotplug_rules, interfaces, nic_bandwidth, qemu, ram
 from virtvet.snapshot import model
 from virtvet.snapshot.model import (
     Absent,
@@ -62,6 +62,7 @@ NAMED: Mapping[Command, str] = {
     hostdevs.HELD: "hostdevs.HELD",
     nic_bandwidth.TC: "nic_bandwidth.TC",
     hotplug_rules.RULES: "hotplug_rules.RULES",
+    confinement.NAMESPACES: "confinement.NAMESPACES",
     **{ram.mapped(guest): f"ram.mapped {guest}" for guest in ("app1", "plain1")},
 }
 """Commands that are programs; others stand for themselves: `getconf PAGESIZE`."""
@@ -334,7 +335,7 @@ def _member(source: Glob | Tree | Processes, found: Answers) -> Callable[[PurePo
         case Processes(comm, files, task_files):
             return lambda path: (
                 (
-                    (path.match("/proc/[0-9]*/*") and path.name in files)
+                    (path.is_relative_to("/proc") and "/".join(path.parts[3:]) in files)
                     or (path.match("/proc/[0-9]*/task/[0-9]*/*") and path.name in task_files)
                 )
                 and _named(path, comm, found)

@@ -60,6 +60,7 @@ _PROFILE = re.compile(r"(.{1,500}?) \((enforce|complain|kill|prompt|mixed|unconf
 """`libvirt-7f3c0000-0000-4000-8000-000000000301 (enforce)` (apparmor_getprocattr)."""
 _CONTEXT = re.compile(r"[^:\s]{1,100}:[^:\s]{1,100}:([^:\s]{1,100})(?::\S{1,300})?")
 """`system_u:system_r:svirt_t:s0:c87,c320`."""
+_NOTHING = Unreadable("Invalid argument")
 _UNLABELLED = ("", "kernel", "unconfined")
 """Without a policy SELinux calls everything `kernel`."""
 
@@ -210,12 +211,13 @@ def label_actual(snapshot: Snapshot, guest: str) -> Reading:
 
 
 def _label(snapshot: Snapshot, process: int) -> tuple[str, str]:
-    """Without AppArmor and SELinux the kernel has no such attribute: EINVAL."""
+    """The attribute of AppArmor's own, else the common one. Neither is readable where the kernel enforces nothing."""
     found = snapshot.read(LABELS)
-    own, common = (f"/proc/{process}/attr/{name}" for name in ("apparmor/current", "current"))
-    path = own if own in found else common
-    if found.get(path) == Unreadable("Invalid argument"):
-        return path, ""
+    paths = [f"/proc/{process}/attr/{name}" for name in ("apparmor/current", "current")]
+    readable = [path for path in paths if path in found and found[path] != _NOTHING]
+    if not readable and _NOTHING in (found.get(path) for path in paths):
+        return paths[1], ""
+    path = next(iter(readable), paths[1])
     return path, text_of(path, found.get(path, Absent())).rstrip("\0\n")
 
 
