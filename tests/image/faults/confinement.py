@@ -43,14 +43,6 @@ FAULTS: tuple[Fault, ...] = (
         departs={"HOST-QEMU-1": "config"},
     ),
     Fault(
-        name="libvirt was started when qemu.conf made every QEMU root's",
-        on="hv3",
-        breaks=f"{ROOTS}; systemctl restart libvirtd; {BACK}",
-        restores="systemctl restart libvirtd",
-        departs={"HOST-QEMU-1": "live", "QEMU-USER-1": "config", "QEMU-USER-2": "config"},
-        deadline=60,
-    ),
-    Fault(
         name="qemu.conf names another security driver",
         on="hv3",
         breaks=_conf('security_driver = "apparmor"', without="security_driver"),
@@ -89,4 +81,12 @@ FAULTS: tuple[Fault, ...] = (
     ),
     _limited("a guest may lock less than its limit", "memlock", "67108864", "629145600", "QEMU-LIMIT-1"),
     _limited("a guest leaves its memory behind when it crashes", "core", "unlimited", "0", "QEMU-LIMIT-2"),
+    Fault(
+        name="libvirt was started when qemu.conf made every QEMU root's",
+        on="hv3",
+        breaks=f"{ROOTS}; systemctl restart libvirtd; virsh -q list >/dev/null; {BACK}",
+        restores="systemctl restart libvirtd; virsh -q list >/dev/null",
+        departs={"HOST-QEMU-1": "live", "QEMU-USER-1": "config", "QEMU-USER-2": "config"},
+        deadline=60,
+    ),
 )

@@ -52,5 +52,7 @@ EXEMPT: Mapping[str, str] = {
     "NIC-BW-3 config live actual": "the lab's network has no bandwidth: tests/unit/test_probe_nic_bandwidth.py",
     "HOST-PCI-7 live actual": "no card of the lab has virtual functions: tests/unit/test_probe_devices.py",
     "NIC-DEV-8 live": "libvirt tags VLANs on Open vSwitch and SR-IOV only: tests/unit/test_probe_interfaces.py",
+    "HOST-QEMU-2 live actual": "the lab has neither AppArmor nor SELinux: tests/unit/test_probe_qemu_conf.py",
+    "QEMU-LABEL-1 config live actual": "the lab has neither AppArmor nor SELinux: tests/unit/test_probe_confinement.py",
 }
 """Control and layers that no fault of this list makes depart -> why, and the test that does."""
