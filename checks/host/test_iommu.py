@@ -147,9 +147,15 @@ def test_groups_are_enough(case: Case, observed: object) -> None:
     assert observed == case.expected
 
 
-@check(UNSAFE, cases=_stated("unsafe_interrupts"), sources=(iommu.UNSAFE,), actual=iommu.unsafe)
+@check(
+    UNSAFE,
+    cases=_stated("unsafe_interrupts"),
+    sources=iommu.UNSAFE_SOURCES,
+    config=iommu.unsafe_config,
+    actual=iommu.unsafe,
+)
 def test_interrupts_are_safe(case: Case, observed: object) -> None:
-    """The parameter of the module that runs."""
+    """The parameter of the module that runs, and of the one that is loaded next."""
     assert observed == case.expected
 
 

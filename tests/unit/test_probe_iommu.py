@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,10 +14,10 @@ from tests import looks
 from tests.unit.certificate_maker import TAKEN
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.probes import host_validate, iommu, kernel_cmdline
+from virtvet.probes import host_validate, iommu, kernel_cmdline, modules
 from virtvet.profile.iommu import Iommu
 from virtvet.snapshot.model import Absent, Answer, Completed, Content, LibvirtAnswer, Snapshot, Status, Unreadable
-from virtvet.snapshot.sources import File, Glob, Libvirt, Source, Stat
+from virtvet.snapshot.sources import Command, File, Glob, Libvirt, Source, Stat
 
 HV3 = looks.look("iommu/hv3")
 FILE = Status("regular file", 0o400, "root", "root", 0, 0, 136)
@@ -235,6 +236,19 @@ def test_unsafe_interrupts_need_the_module() -> None:
     for answer in (Content(b""), Content(b"1\n"), Unreadable("Permission denied")):
         with pytest.raises(CannotLook):
             iommu.unsafe(Snapshot("hv1", TAKEN, {iommu.UNSAFE: answer}))
+
+
+@pytest.mark.parametrize(("value", "unsafe"), [("1", True), ("Y", True), ("0", False), ("n", False)])
+def test_unsafe_interrupts_of_the_next_load(value: str, unsafe: bool) -> None:
+    seen = boots(f"vfio_iommu_type1.allow_unsafe_interrupts={value}")
+    nothing: dict[Source, Answer] = {
+        source: Completed(0, b"", b"") if isinstance(source, Command) else {} if isinstance(source, Glob) else Absent()
+        for source in iommu.UNSAFE_SOURCES
+    }
+    nothing[modules.init_state("vfio_iommu_type1")] = Content(b"live\n")
+    assert iommu.unsafe_config(replace(seen, answers={**nothing, **seen.answers})).value is unsafe
+    with pytest.raises(NotApplicable):
+        iommu.unsafe_config(replace(seen, answers={**nothing, **boots("quiet").answers}))
 
 
 @pytest.mark.parametrize(("mode", "may"), [(0o666, True), (0o600, False), (0o660, False)])

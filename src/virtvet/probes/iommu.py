@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.expect import Expectation
-from virtvet.probes import host_validate, kernel_cmdline
+from virtvet.probes import host_validate, kernel_cmdline, modules
 from virtvet.probes.kernel_cmdline import CommandLine
 from virtvet.snapshot.model import Snapshot, text_of
 from virtvet.snapshot.sources import Command, File, Glob, Source, Stat
@@ -34,6 +34,7 @@ CAPABILITIES = Glob(f"{UNITS}/*/intel-iommu/ecap")
 UNSAFE = File("/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts")
 DEVICE = Stat("/dev/vfio/vfio")
 
+UNSAFE_SOURCES: tuple[Source, ...] = (UNSAFE, *modules.sources("vfio_iommu_type1"), *modules.CONFIG_SOURCES)
 FOUND_SOURCES: tuple[Source, ...] = (*TABLES, LISTING)
 ON_SOURCES: tuple[Source, ...] = (*FOUND_SOURCES, NAMES, TYPES, kernel_cmdline.RUNNING)
 GROUP_SOURCES: tuple[Source, ...] = (LISTING, NAMES, TYPES)
@@ -290,6 +291,15 @@ def unsafe(snapshot: Snapshot) -> Reading:
     if word not in ("Y", "N"):
         raise CannotLook(UNSAFE, f"is neither Y nor N: {word[:20]!r}")
     return Reading(word == "Y", UNSAFE.path, word)
+
+
+def unsafe_config(snapshot: Snapshot) -> Reading:
+    """As `unsafe`, once the module is loaded anew. Raises NotApplicable where nothing says so: then it is not.
+
+    /etc/modprobe.d/vfio.conf: `options vfio_iommu_type1 allow_unsafe_interrupts=1` -> True
+    """
+    found = modules.parameter_config(snapshot, "vfio_iommu_type1", "allow_unsafe_interrupts", False)
+    return replace(found, value=found.value == "1")
 
 
 def accessible(snapshot: Snapshot) -> Reading:

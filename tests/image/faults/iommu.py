@@ -6,6 +6,7 @@ from tests.lab.faults import Fault
 
 GRUB = "/boot/grub/grub.cfg"
 SETTINGS = "/etc/default/grub"
+OPTIONS = "/etc/modprobe.d/unsafe.conf"
 RNG = "0000:00:06.0"
 """A device that nothing needs, alone in its group."""
 UNUSED = f"group=$(readlink -f /sys/bus/pci/devices/{RNG}/iommu_group); driver=/sys/bus/pci/drivers/virtio-pci"
@@ -78,6 +79,13 @@ FAULTS: tuple[Fault, ...] = (
         breaks="echo Y >/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
         restores="echo N >/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
         departs={"HOST-VFIO-1": "actual"},
+    ),
+    Fault(
+        name="VFIO will take such devices when it is loaded anew",
+        on="hv3",
+        breaks=f"echo options vfio_iommu_type1 allow_unsafe_interrupts=1 >{OPTIONS}",
+        restores=f"rm {OPTIONS}",
+        departs={"HOST-VFIO-1": "config"},
     ),
     Fault(
         name="/dev/vfio/vfio is root's alone",
