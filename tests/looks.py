@@ -24,9 +24,13 @@ from virtvet.probes import (
     hotplug_rules,
     interfaces,
     iommu,
+    kernel,
+    kernel_cmdline,
+    kernel_release,
     memory_backing,
     memory_hotplug,
     memory_size,
+    modules,
     nic_bandwidth,
     nodedev,
     pci,
@@ -34,8 +38,10 @@ from virtvet.probes import (
     qemu,
     qmp,
     ram,
+    sysctl,
     threads,
     vcpus,
+    vulnerabilities,
 )
 from virtvet.snapshot.model import Absent, Answer, Snapshot
 from virtvet.snapshot.sources import HostSource, Source
@@ -93,6 +99,13 @@ MEMORY_INSIDE = (
 BACKED = ("app1", "plain1")
 MEMORY_XML = ("memory", "maxMemory", "currentMemory", "memoryBacking", "vcpu", "numatune", "cpu")
 CONFINED = dict.fromkeys((*confinement.ACCOUNT_SOURCES, *confinement.LABEL_SOURCES, *confinement.LIMIT_SOURCES))
+KERNEL = (
+    *(kernel.OSRELEASE, kernel_release.INSTALLED, *kernel_cmdline.SOURCES, *modules.CONFIG_SOURCES),
+    *(one for name in ("kvm_amd", "loop", "vfio_pci", "vhost_net", "dummy", "kvm") for one in modules.sources(name)),
+    *(modules.parameter_file("kvm", "halt_poll_ns"), modules.parameter_file("kvm_amd", "npt"), *modules.NESTED_SOURCES),
+    *map(sysctl.file, ("vm.swappiness", "fs.aio-max-nr", "net.ipv4.conf.mgmt0.rp_filter", "kernel.randomize_va_space")),
+    *(*sysctl.CONFIG_SOURCES, vulnerabilities.ALL, vulnerabilities.SMT),
+)
 RECORDINGS: Mapping[str, Recording] = {
     V1: Recording(
         "hv1", ("web1", "db1"), GROUPS, elements=("memory", "memtune", "vcpu", "iothreads", "cputune", "resource")
@@ -134,6 +147,7 @@ RECORDINGS: Mapping[str, Recording] = {
         (*iommu.FOUND_SOURCES, *iommu.REMAPPING_SOURCES[1:], iommu.NAMES, iommu.TYPES, iommu.UNSAFE, iommu.DEVICE),
         in_lab=False,
     ),
+    "kernel/hv3": Recording("hv3", (), tuple(dict.fromkeys(KERNEL)), in_lab=False),
     "devices/hv3": Recording(
         *("hv3", ("nic",), (*domain_xml.SOURCES, *qemu.SOURCES, *DEVICES), DEVICES_INSIDE),
         elements=("hostdev",),

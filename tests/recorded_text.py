@@ -22,7 +22,17 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from virtvet.probes import confinement, hostdevs, hotplug_rules, interfaces, nic_bandwidth, qemu, ram
+from virtvet.probes import (
+    confinement,
+    dropins,
+    hostdevs,
+    hotplug_rules,
+    interfaces,
+    kernel_release,
+    nic_bandwidth,
+    qemu,
+    ram,
+)
 from virtvet.snapshot import model
 from virtvet.snapshot.model import (
     Absent,
@@ -60,6 +70,8 @@ NAMED: Mapping[Command, str] = {
     qemu.ARGUMENTS: "qemu.ARGUMENTS",
     interfaces.TAPS: "interfaces.TAPS",
     hostdevs.HELD: "hostdevs.HELD",
+    dropins.HIDING: "dropins.HIDING",
+    kernel_release.INSTALLED: "kernel_release.INSTALLED",
     nic_bandwidth.TC: "nic_bandwidth.TC",
     hotplug_rules.RULES: "hotplug_rules.RULES",
     confinement.NAMESPACES: "confinement.NAMESPACES",
