@@ -66,7 +66,7 @@ BROKEN = (
     Broken(
         "the private key is for all to read",
         Change(commands=(f"set_inode_field {KEY} mode 0100644",)),
-        {"TLS-KEY-1 server": "config"},
+        {"TLS-KEY-1 server key": "config"},
     ),
     Broken(
         "the partition's slice is missing",
@@ -78,12 +78,12 @@ BROKEN = (
     Broken(
         "the module vfio-pci is not there",
         Change(commands=("cd /usr/lib/modules/RELEASE/kernel/drivers/vfio/pci", "rm vfio-pci.ko")),
-        {"HOST-MOD-2 vfio_pci": "config actual"},
+        {"HOST-MOD-1 vfio_pci": "actual"},
     ),
     Broken(
         "the module 9p is not there",
         Change(commands=("cd /usr/lib/modules/RELEASE/kernel/fs/9p", "rm 9p.ko")),
-        {"HOST-MOD-1 9p": "config actual"},
+        {"HOST-MOD-1 9p": "actual"},
     ),
 )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
+from ruamel.yaml import YAML
 
 from virtvet.cli import main
 from virtvet.errors import ExitCode
@@ -94,6 +95,25 @@ AREA_EXAMPLES = {
 def test_example_of_an_area_is_a_profile(text: str, tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(text if text.startswith("virtvet:") else f"virtvet: 1\n{text}")
     load_profile(str(tmp_path / "p.yaml"))
+
+
+GATE = FENCED_YAML.findall(TEXTS["docs/image-gate.md"])
+
+
+def test_examples_of_the_gate(tmp_path: Path) -> None:
+    """A profile; a job of GitLab CI and a workflow of GitHub Actions, each of which runs the gate."""
+    profile, gitlab, github = GATE
+    (tmp_path / "site.yaml").write_text(profile)
+    load_profile(str(tmp_path / "site.yaml"))
+    read = YAML(typ="safe").load
+    job = read(gitlab)["gate"]
+    assert job["artifacts"]["reports"]["junit"] == "reports/*/junit.xml"
+    steps = read(github)["jobs"]["gate"]["steps"]
+    for script in (job["script"], [step.get("run", "") for step in steps]):
+        (line,) = [line for line in script if "virtvet image" in line]
+        words = line.partition("virtvet image ")[2].split()
+        with main.commands["image"].make_context("image", words) as context:
+            assert context.params["profile"] == "site.yaml"
 
 
 def test_every_page_is_linked_from_another() -> None:

@@ -27,6 +27,16 @@ IOMMU = {
     "HOST-VFIO-1 unsafe_interrupts",
     "HOST-VFIO-2 vfio_accessible",
 }
+IMAGE = {
+    *(f"HOST-IOMMU-{one}" for one in ("3 enabled", "5 interrupt_remapping")),
+    *(f"HOST-VFIO-{one}" for one in ("1 unsafe_interrupts", "2 vfio_accessible")),
+    *("HOST-MOD-1 vfio_pci", "HOST-MOD-2 vfio_pci", "SERVICE-UNIT-1 libvirtd.service"),
+    *("LISTEN-TLS-1 port 16514", "LISTEN-OWNER-1 port 16514", "TLS-CHAIN-1 server certificate"),
+    *(f"TLS-DIR-1 /etc{folder}" for folder in ("", "/pki", "/pki/CA", "/pki/libvirt", "/pki/libvirt/private")),
+    *(f"TLS-{one}-1 {role} certificate" for one in ("FILE", "USAGE", "VALID", "WEAK") for role in ("ca", "server")),
+    *("TLS-KEY-1 server key", "TLS-KEY-2 server key", "TLS-NAME-1 server certificate/vm"),
+    "DAEMON-START-2 libvirtd-tls.socket",
+}
 OPTIONS = ("trans", "version", "cache", "posixacl")
 SHARED = HOST | {
     "GUEST-STATE-1 web1",
@@ -46,6 +56,7 @@ SHARED = HOST | {
         ("kvm-baseline", BASELINE),
         ("passthrough", BASELINE | IOMMU),
         ("shared-folders", SHARED),
+        ("hypervisor-image", BASELINE | IMAGE),
     ],
 )
 def test_what_a_profile_asks(profile: str, asked: set[str]) -> None:

@@ -204,13 +204,13 @@ def _child(argv: Sequence[str]) -> int:
 def _how_to_go_on(folder: Path, account: Account, started: Machine) -> str:
     pid = started.process.pid
     if started.ended:
-        return f"the machine has ended; what is left of it: rm -r {folder}"
+        return f"the machine has ended; what is left of it: rm -rf {folder}"
     log_in = f"ssh -i {account.key} -p {account.port} -o UserKnownHostsFile={account.known_hosts}"
     return (
         f"the machine is kept, as was asked (process {pid})\n"
         f"  log in: {log_in} {account.user}@{account.address}\n"
         f"  its console: socat -,rawer,escape=0x1d UNIX-CONNECT:{folder / machine.CONSOLE}   # Ctrl-] leaves it\n"
-        f"  end it: kill {pid}; rm -r {folder}"
+        f"  end it: kill {pid}; rm -rf {folder}"
     )
 
 
