@@ -1,0 +1,138 @@
+"""The gate's own mistakes are lines and exit codes, before anything boots; and how it waits until it may look."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.unit.loopback_sshd import needs_sshd, running
+from tests.unit.test_image_firmware import CODE, gpt
+from virtvet.cli import main
+from virtvet.errors import ExitCode
+from virtvet.image import firmware, gate, login
+from virtvet.image.console import Console
+from virtvet.image.login import Account, NoAnswer
+from virtvet.image.machine import Machine
+from virtvet.image.progress import Progress
+from virtvet.inventory import load_inventory
+from virtvet.snapshot.side_by_side import Deadline, background
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    path = tmp_path / "Hyper visor.raw"
+    path.write_bytes(gpt(firmware.BIOS_BOOT, code=CODE))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        ([], ExitCode.USAGE, "Missing option '--profile'"),
+        (["--profile=kvm-baseline", "--initrd=/etc/hostname"], ExitCode.USAGE, "go with --direct-kernel"),
+        (["--profile=kvm-baseline", "--memory=lots"], ExitCode.USAGE, '"lots" is no size'),
+        (["--profile=kvm-baseline", "--memory=1 MiB"], ExitCode.USAGE, "at least 256 MiB"),
+        (["--profile=kvm-baselin"], ExitCode.BAD_INPUT, "kvm-baselin"),
+        (
+            ["--profile=kvm-baseline", "--direct-kernel=/etc/hostname", "--firmware=uefi"],
+            ExitCode.USAGE,
+            "without UEFI",
+        ),
+    ],
+)
+def test_a_mistake_is_told_before_anything_boots(disk: Path, options: list[str], code: int, said: str) -> None:
+    done = CliRunner().invoke(main, ["image", str(disk), *options])
+    assert done.exit_code == code, done.output
+    assert said in done.output
+
+
+def test_an_image_without_a_boot_loader_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "root.raw"
+    path.write_bytes(bytes(4096))
+    done = CliRunner().invoke(main, ["image", str(path), "--profile=kvm-baseline"])
+    assert done.exit_code == ExitCode.BAD_INPUT
+    assert "holds no boot loader" in done.output
+
+
+def test_the_inventory_is_made_on_the_fly(disk: Path, tmp_path: Path) -> None:
+    for name in ("key", "known_hosts"):
+        (tmp_path / name).touch()
+    order = gate.Order(disk, "kvm-baseline", lambda _inventory, _facts: [], pki=tmp_path)
+    account = Account("127.64.1.2", tmp_path / "key", tmp_path / "known_hosts")
+    written = tmp_path / "inventory.yaml"
+    written.write_text(gate._inventory(order, account, ("hv9.example.com",)))
+    (access,) = load_inventory(written).hosts.values()
+    assert (access.name, access.names) == ("Hyper-visor", ("hv9.example.com",))
+    assert access.libvirt.pki == tmp_path
+    assert str(access.ssh) == "ssh://root@127.64.1.2:2222"
+    assert json.loads(gate._inventory(order, account, ()))["hosts"]["Hyper-visor"]["names"] == ["Hyper-visor"]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("hypervisor-12.qcow2", "hypervisor-12"), ("ä ö.raw", "image"), ("../.x.raw", "x")]
+)
+def test_a_host_has_the_name_of_its_image(file: str, name: str) -> None:
+    assert gate._host_name(Path(file)) == name
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """A process that runs, with something on its console."""
+    ours, theirs = socket.socketpair()
+    (tmp_path / "log").write_text("qemu-system-x86_64: warning: x\nqemu-system-x86_64: it broke\n")
+    with subprocess.Popen(["sleep", "60"]) as process, theirs:
+        theirs.sendall(b"Kernel panic\n")
+        made = Machine(process, Console(ours), tmp_path / "log")
+        yield made
+        made.kill()
+        made.console.close()
+
+
+def test_what_ends_by_itself_is_told_in_qemus_words(machine: Machine, tmp_path: Path) -> None:
+    machine.kill()
+    account = Account("127.0.0.1", tmp_path / "key", tmp_path / "known_hosts", port=1)
+    with pytest.raises(NoAnswer, match="QEMU ended: it broke"):
+        login.wait(machine, account, Deadline(5), Progress(StringIO()))
+    (tmp_path / "log").write_text("")
+    with pytest.raises(NoAnswer, match="switched itself off"):
+        login.wait(machine, account, Deadline(5), Progress(StringIO()))
+
+
+def test_what_does_not_speak_ssh_is_told(machine: Machine, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        account = Account("127.0.0.1", tmp_path / "key", tmp_path / "known_hosts", port=server.getsockname()[1])
+        speaker = socket.socket()
+
+        def speak() -> None:
+            nonlocal speaker
+            speaker, _address = server.accept()
+            speaker.sendall(b"HTTP/1.1 400\r\n")
+
+        background(speak)
+        with pytest.raises(NoAnswer, match=r"within 0.5 s: nothing speaks SSH on port 22"):
+            login.wait(machine, account, Deadline(0.5), Progress(StringIO()))
+        speaker.close()
+    assert gate._tail(machine) == "\n  the last 1 lines of its console:\n  | Kernel panic"
+
+
+@needs_sshd
+def test_the_host_key_of_the_first_login_is_pinned(machine: Machine, tmp_path: Path) -> None:
+    """One that the file has from before (a key that cloud-init made anew at this boot) is no hindrance."""
+    known = tmp_path / "pinned"
+    known.write_text("[127.0.0.1]:22 ssh-ed25519 AAAA\n")
+    with running(tmp_path) as there:
+        assert there.key
+        account = Account(there.address, there.key, known, there.port, there.user)
+        ssh = login.wait(machine, account, Deadline(20), Progress(StringIO()))
+        try:
+            assert known.read_text().split()[:2] == [f"[127.0.0.1]:{there.port}", "ssh-ed25519"]
+            assert login.hostname(ssh, Deadline(20)) == socket.gethostname()
+        finally:
+            ssh.close()
