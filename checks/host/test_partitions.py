@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from virtvet.check import Case, Control, Severity, check
 from virtvet.expect import AtLeast, NotEmpty, Unit
-from virtvet.probes import cgroup, partitions
+from virtvet.probes import cgroup, partitions, slices
 from virtvet.profile.partitions import Partition
 from virtvet.remedies.partitions import CREATE, FILL
+from virtvet.snapshot.sources import Source
 from virtvet.target import GuestTarget, HostTarget
 from virtvet.units import UNLIMITED
 
@@ -32,7 +33,7 @@ FILLED = Control(
     requirement="R9",
     rationale="A new cgroup v1 cpuset is empty, and no thread can enter an empty one; its CPUs bound all its guests.",
     hint="echo {wanted} > /sys/fs/cgroup/cpuset{by_hand}/{file}   "
-    "# empty ones: cat /sys/fs/cgroup/cpuset/machine/{file}",
+    "# empty ones: cat /sys/fs/cgroup/cpuset/machine/{file}; with systemd: systemctl set-property {slice} {assignment}",
     references=(
         "https://libvirt.org/cgroups.html#creating-custom-partitions",
         "https://docs.kernel.org/admin-guide/cgroup-v1/cpusets.html",
@@ -44,12 +45,15 @@ LIMITS = Control(
     area="cgroup",
     severity=Severity.HIGH,
     requirement="R9",
-    rationale="A partition bounds all its guests together. Limits nest: the tightest on the way to the root holds.",
-    hint="echo {write} > /sys/fs/cgroup/{controller}{by_hand}/{file}   # and look at the groups above it",
+    rationale="A partition bounds all its guests together. Limits nest: the tightest on the way to the root holds. "
+    "What no unit file of systemd says is gone after a boot.",
+    hint="systemctl set-property {slice} {assignment}   # without systemd: echo {write} > "
+    "/sys/fs/cgroup/{controller}{by_hand}/{file}; and look at the groups above it",
     references=(
         "https://libvirt.org/cgroups.html",
         "https://docs.kernel.org/admin-guide/cgroup-v1/memory.html",
         "https://docs.kernel.org/scheduler/sched-bwc.html",
+        "https://www.freedesktop.org/software/systemd/man/latest/systemd.resource-control.html",
     ),
 )
 ROOM = Control(
@@ -66,8 +70,11 @@ ROOM = Control(
 
 
 def _words(path: str) -> dict[str, object]:
-    by_hand, slices = partitions.directories(path)
-    return {"by_hand": by_hand, "slice": slices.rpartition("/")[2]}
+    return {"by_hand": partitions.directories(path)[0], "slice": partitions.unit(path)}
+
+
+def _kept(host: HostTarget) -> Iterable[Source]:
+    return partitions.kept(host.wants.partitions)
 
 
 def existing(host: HostTarget) -> Iterable[Case]:
@@ -94,8 +101,9 @@ def cpusets(host: HostTarget) -> Iterable[Case]:
 
 def _cpuset_case(path: str, what: str, file: str, wanted: frozenset[int] | None) -> Case:
     shown = "0" if wanted is None else ",".join(map(str, sorted(wanted)))
-    words = _words(path) | {"file": file, "wanted": shown}
-    return Case(f"{path} {what}", wanted or NotEmpty(), (path, what), words=words)
+    assignment = f"{slices.PROPERTIES[what].key}={shown}"
+    words = _words(path) | {"file": file, "wanted": shown, "assignment": assignment}
+    return Case(f"{path} {what}", wanted or NotEmpty(), (path, what, wanted is not None), words=words)
 
 
 def _needed(partition: Partition) -> tuple[str, ...]:
@@ -105,7 +113,15 @@ def _needed(partition: Partition) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*partition.controllers, *stated, *cpuset]))
 
 
-@check(FILLED, cases=cpusets, actual=partitions.cpuset, sources=partitions.SOURCES, remedy=FILL)
+@check(
+    FILLED,
+    cases=cpusets,
+    sources=_kept,
+    config=partitions.cpuset_config,
+    live=partitions.cpuset_live,
+    actual=partitions.cpuset,
+    remedy=FILL,
+)
 def test_partition_has_cpus_and_nodes(case: Case, observed: object) -> None:
     """Empty ones take no thread."""
     assert observed == case.expected
@@ -127,13 +143,21 @@ def _limit_case(path: str, name: str, wanted: object) -> Case:
     setting = partitions.LIMITS[name]
     write = -1 if wanted == cgroup.UNLIMITED else wanted
     words = _words(path) | {"controller": setting.controller, "file": setting.v1[0], "write": write}
+    words["assignment"] = slices.assignment(name, wanted)
     unit: Unit = "bytes" if name in partitions.IN_BYTES else ""
     return Case(f"{path} {name}", wanted, (path, name, wanted), words=words, unit=unit)
 
 
-@check(LIMITS, cases=limits, actual=partitions.limit, sources=partitions.SOURCES)
+@check(
+    LIMITS,
+    cases=limits,
+    sources=_kept,
+    config=partitions.limit_config,
+    live=partitions.limit_live,
+    actual=partitions.limit,
+)
 def test_partition_limit_is_as_stated(case: Case, observed: object) -> None:
-    """Its own file, and every group above it."""
+    """The slice's unit files, systemd's answer, its own file and every group above it."""
     assert observed == case.expected
 
 

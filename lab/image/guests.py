@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 from lab import domain, keys, userland
 from lab.image import spec
@@ -25,6 +26,7 @@ def write(root: Path, folder: Path, kernel: Kernel, archive: bytes, authorized_k
         if guest.empty_mib:
             with (images / f"{guest.name}.img").open("wb") as image:
                 image.truncate(guest.empty_mib * MIB)
+    (images / "backed.img").write_bytes(spec.HALTED)
     (folder / "known_hosts").write_text("".join(known))
 
 
@@ -35,14 +37,21 @@ def definition() -> str:
         "set -e",
         "cd /run",
         "virsh -q net-undefine default",
-        *_defined("net-define", "net", domain.network_xml(spec.INSIDE)),
+        *_defined("net-define", "net", _network()),
     ]
     lines += [f"virsh -q net-start {NETWORK}", f"virsh -q net-autostart {NETWORK}"]
     for guest in spec.INSIDE.guests:
         lines += _defined("define", guest.name, domain.domain_xml(guest))
-    names = " ".join(guest.name for guest in spec.INSIDE.guests)
+    lines += _defined("define", "backed", spec.BACKED)
+    names = " ".join([*(guest.name for guest in spec.INSIDE.guests), "backed"])
     lines += [f'pids=; for name in {names}; do virsh -q start $name & pids="$pids $!"; done']
     return "\n".join([*lines, "for pid in $pids; do wait $pid; done"])
+
+
+def _network() -> str:
+    network = ET.fromstring(domain.network_xml(spec.INSIDE))
+    domain.merge(network, ET.fromstring(spec.BANDWIDTH))
+    return ET.tostring(network, encoding="unicode")
 
 
 def _defined(command: str, name: str, xml: str) -> list[str]:

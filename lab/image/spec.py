@@ -29,8 +29,8 @@ MODULES = (
     *("drivers/thermal", "drivers/platform/x86/wmi.ko"),
 )
 """What of the kernel's module tree is taken: some 90 of its 400 MiB. Missing ones are passed over."""
-BOOT_MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
-"""What the initramfs loads to find the root."""
+BOOT_MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "bfq")
+"""What the initramfs loads to find the root; bfq, so that the first slices of systemd have files for its weights."""
 
 ENABLED = (
     *("mgmt0.service", "ssh.service", "machine-prod.slice", "serial-getty@ttyS0.service"),
@@ -145,7 +145,7 @@ TUNED = GuestSpec(
           <target dev="tuned1"/>
           <model type="virtio"/>
           <bandwidth>
-            <inbound average="1000" peak="2000" burst="1024"/>
+            <inbound average="1000" peak="2000" burst="1024" floor="300"/>
             <outbound average="500"/>
           </bandwidth>
         </interface>
@@ -174,6 +174,31 @@ NIC = GuestSpec(
     </domain>""",
 )
 """A guest with a card of the host."""
+BACKED = """
+<domain type="kvm">
+  <name>backed</name>
+  <uuid>7f3c0000-0000-4000-8000-000000000303</uuid>
+  <memory unit="MiB">16</memory>
+  <memoryBacking><hugepages><page size="2" unit="MiB"/></hugepages><locked/><nosharepages/></memoryBacking>
+  <vcpu>1</vcpu>
+  <os><type arch="x86_64" machine="pc">hvm</type></os>
+  <features><acpi/></features>
+  <cpu mode="host-passthrough" check="none"/>
+  <on_reboot>restart</on_reboot>
+  <devices>
+    <controller type="usb" model="none"/>
+    <disk type="file" device="disk">
+      <driver name="qemu" type="raw"/>
+      <source file="/var/lib/libvirt/images/backed.img"/>
+      <target dev="hda" bus="ide"/>
+      <readonly/>
+    </disk>
+    <memballoon model="none"/>
+  </devices>
+</domain>"""
+"""A guest with huge pages, locked: without a system, so that it starts at once and costs nothing."""
+HALTED = bytes.fromhex("fa b030 e643 f4 ebfd").ljust(510, b"\0") + b"\x55\xaa"
+"""The sector it boots: interrupts and timer off, then `hlt`. The BIOS alone would keep a CPU busy with its clock."""
 INSIDE = HostSpec(
     name="image",
     uuid="7f3c0000-0000-4000-8000-000000000003",
@@ -182,6 +207,8 @@ INSIDE = HostSpec(
     guests=(TUNED, NIC),
 )
 """The same in every clone."""
+BANDWIDTH = '<network><bandwidth><inbound average="100000" peak="200000"/></bandwidth></network>'
+"""Of the guests' network: without it none can be promised a floor."""
 HOSTS = ("hv3", "hv4")
 NAMES = (*HOSTS, "localhost", "127.0.0.1")
 """What the hosts' certificate is for."""

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.looks import V1, V2, look
+from tests.looks import V1, V2, look, recorded
 from virtvet.catalogue import shipped
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.expect import NotEmpty
@@ -44,25 +44,25 @@ def test_libvirts_names_of_a_partition(partition: str, by_hand: str, slices: str
 
 @pytest.mark.parametrize(("name", "partition"), [(V1, "/machine"), (V1, OPENSTACK), (V2, "/machine"), (V2, PROD)])
 def test_exists_in_every_controller(name: str, partition: str) -> None:
-    assert partitions.controllers(look(name), partition, USUAL).value == set(USUAL)
+    assert [one.value for one in partitions.controllers(look(name), partition, USUAL)] == [set(USUAL)]
 
 
 def test_is_missing_in_one_controller() -> None:
     marks = {"/sys/fs/cgroup/freezer/machine/openstack.partition/notify_on_release": None}
-    found = partitions.controllers(look(V1, marks), OPENSTACK, USUAL)
+    (found,) = partitions.controllers(look(V1, marks), OPENSTACK, USUAL)
     assert set(USUAL) - found.value == {"freezer"}
     assert "freezer: missing" in found.excerpt
 
 
 def test_is_missing_everywhere() -> None:
-    assert partitions.controllers(look(V1), "/machine/none", USUAL).value == set()
+    assert [one.value for one in partitions.controllers(look(V1), "/machine/none", USUAL)] == [set()]
     with pytest.raises(NotApplicable, match="PART-EXIST-1"):
         partitions.limit(look(V1), "/machine/none", "memory", 1)
 
 
 def test_is_not_called_missing_where_nobody_looked() -> None:
     with pytest.raises(CannotLook, match=r"only control groups like \*machine\* are looked at"):
-        partitions.controllers(look(V1), "/vms/prod", USUAL)
+        list(partitions.controllers(look(V1), "/vms/prod", USUAL))
 
 
 def test_a_limit_needs_its_controller_whatever_is_listed() -> None:
@@ -74,7 +74,30 @@ def test_a_limit_needs_its_controller_whatever_is_listed() -> None:
 
 
 def test_an_unmounted_controller_has_no_partition() -> None:
-    assert partitions.controllers(look(V1), OPENSTACK, ("net_cls",)).value == set()
+    assert [one.value for one in partitions.controllers(look(V1), OPENSTACK, ("net_cls",))] == [set()]
+
+
+UNIFIED = "50 24 0:44 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n"
+"""Beside v1's controllers, as systemd's hybrid layout mounts it (its /proc/self/mountinfo, by hand)."""
+
+
+@pytest.mark.parametrize(
+    ("beside", "found"),
+    [
+        ({}, [set(USUAL), set()]),
+        (
+            {"/sys/fs/cgroup/unified/machine.slice/machine-openstack.partition.slice/cgroup.type": "domain\n"},
+            [set(USUAL)],
+        ),
+        ({"/sys/fs/cgroup/unified/machine/openstack.partition/cgroup.type": "domain\n"}, [set(USUAL)]),
+    ],
+)
+def test_a_tree_without_controllers_stands_in_libvirts_way(beside: dict[str, str], found: list[object]) -> None:
+    mounts = {"/proc/self/mountinfo": recorded(V1)["/proc/self/mountinfo"] + UNIFIED}
+    hybrid = look(V1, {**mounts, "/sys/fs/cgroup/unified/cgroup.controllers": "", **beside})
+    readings = list(partitions.controllers(hybrid, OPENSTACK, USUAL))
+    assert [one.value for one in readings] == found
+    assert ("umount /sys/fs/cgroup/unified" in readings[-1].excerpt) is (len(found) == 2)
 
 
 def test_cpus_and_nodes() -> None:

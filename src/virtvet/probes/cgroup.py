@@ -283,6 +283,25 @@ def exists(snapshot: Snapshot, group: Group) -> bool:
     return any(f"{group.directory}/{mark}" in files for mark in _MARKS)
 
 
+def hybrid(snapshot: Snapshot) -> Hierarchy | None:
+    """A cgroup v2 tree beside v1's controllers that has none of its own (systemd's "hybrid" layout), or None.
+
+    libvirt looks into it all the same: without systemd nobody made the groups there that it looks for, and every guest
+    fails with "Unable to read from '/sys/fs/cgroup/unified/machine/cgroup.controllers'" (virCgroupV2DetectControllers).
+    """
+    there = hierarchies(snapshot).values()
+    mounts = [mount for _options, mount in parse_mounts(snapshot.read(MOUNTS))]
+    unified = next((mount for mount in mounts if mount.version == 2), None)
+    return unified if there and unified not in there else None
+
+
+def as_told(snapshot: Snapshot, setting: Setting) -> bool:
+    """Whether systemd writes a unit's number into this setting's file as it is: on v1 it converts weights, and does
+    not touch cpusets and soft limits (src/core/cgroup.c, cgroup_context_apply)."""
+    hierarchy = hierarchies(snapshot).get(setting.controller)
+    return hierarchy is None or hierarchy.version == 2 or setting in (MEMORY, QUOTA, PERIOD, PIDS)
+
+
 def controls(snapshot: Snapshot, group: Group, controller: str) -> bool:
     """Whether there is such a group and the controller works in it (v2 must be told: cgroup.subtree_control)."""
     if group.hierarchy.version == 1 or not exists(snapshot, group):
@@ -375,7 +394,7 @@ def io_weights(snapshot: Snapshot, group: Group, wanted: int, device: Device | N
     systemd writes another number for bfq than it is told: 300 -> 118.
     """
     plain, bfq = (PLAIN_WEIGHT, BFQ_WEIGHT) if device is None else (PLAIN_DEVICE_WEIGHT, BFQ_DEVICE_WEIGHT)
-    made = _made_by_systemd(wanted) if group.path.endswith(".scope") else {wanted}
+    made = _made_by_systemd(wanted) if group.path.endswith((".scope", ".slice")) else {wanted}
     right = ((plain, {wanted}), (bfq, made))
     there = [one for one in right if _file(snapshot, group, one[0])] or right[1:]
     return tuple(_weighed(value(snapshot, group, one), numbers, wanted, device) for one, numbers in there)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from virtvet.check import Reading
 from virtvet.errors import NotApplicable
-from virtvet.probes import cgroup
-from virtvet.probes.cgroup import Amount, Group, Setting
+from virtvet.probes import cgroup, pins, slices
+from virtvet.probes.cgroup import Amount, Group, Hierarchy, Setting
 from virtvet.snapshot.model import Snapshot
+from virtvet.snapshot.sources import Source
 from virtvet.units import Share
 
 SOURCES = (*cgroup.SOURCES, cgroup.MEMORY_INFO)
+Told = Callable[[Snapshot, str, str], Reading]
+"""`slices.config` or `slices.live`."""
 IN_BYTES = frozenset({"memory", "memory_soft", "swap"})
 LIMITS: Mapping[str, Setting] = {
     "memory": cgroup.MEMORY,
@@ -34,6 +37,18 @@ _NESTED: Mapping[str, Callable[[Snapshot, Group], Reading]] = {
     "pids": cgroup.reader(cgroup.PIDS),
 }
 """What a group above may have less of. A quota is compared as the number of CPUs it is worth."""
+
+
+def unit(partition: str) -> str:
+    """The slice that is this partition under systemd: "/machine/prod" -> "machine-prod.slice"."""
+    return directories(partition)[1].rpartition("/")[2]
+
+
+def kept(partition_paths: Collection[str]) -> Iterator[Source]:
+    """What says which limits these partitions have at every boot, and what systemd holds of them now."""
+    if partition_paths:
+        yield from (*SOURCES, pins.ONLINE, *slices.files(map(unit, partition_paths)))
+        yield from (slices.shown(unit(path)) for path in partition_paths)
 
 
 def directories(partition: str) -> tuple[str, str]:
@@ -58,28 +73,95 @@ def _escape(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9:_.]", lambda match: f"\\x{ord(match[0]):02x}", name)
 
 
-def controllers(snapshot: Snapshot, partition: str, wanted: tuple[str, ...]) -> Reading:
-    """Those of the wanted controllers in which the partition exists."""
+def controllers(snapshot: Snapshot, partition: str, wanted: tuple[str, ...]) -> Iterator[Reading]:
+    """Those of the wanted controllers in which the partition exists; and that no tree without controllers lacks it."""
     groups = {name: find(snapshot, partition, name) for name in wanted}
     found = {name: group for name, group in groups.items() if group and cgroup.controls(snapshot, group, name)}
     lines = [f"{name}: {groups[name] or 'missing'}" for name in wanted]
-    return Reading(frozenset(found), f"{cgroup.FILES.root}/*{partition}", "\n".join(lines))
+    yield Reading(frozenset(found), f"{cgroup.FILES.root}/*{partition}", "\n".join(lines))
+    if (empty := cgroup.hybrid(snapshot)) and not _within(snapshot, empty, partition):
+        yield Reading(frozenset(), str(cgroup.MOUNTS), _HYBRID.format(empty.mountpoint, partition))
 
 
-def cpuset(snapshot: Snapshot, partition: str, what: str) -> Reading:
+_HYBRID = (
+    "cgroup v2 is mounted at {0} beside cgroup v1, without controllers of its own and without {1}: libvirt looks for "
+    "its groups there, too, and starts no guest. umount {0}, or boot with systemd.unified_cgroup_hierarchy=1"
+)
+
+
+def _within(snapshot: Snapshot, hierarchy: Hierarchy, partition: str) -> bool:
+    return any(cgroup.exists(snapshot, Group(hierarchy, path)) for path in directories(partition))
+
+
+CPUSET: Mapping[str, Setting] = {"cpus": cgroup.CPUS, "nodes": cgroup.NODES}
+
+
+def cpuset(snapshot: Snapshot, partition: str, what: str, _stated: bool = False) -> Reading:
     """The "cpus" or the NUMA "nodes" its guests may use at most. An empty set: nothing can start in it (cgroup v1)."""
-    setting = cgroup.CPUS if what == "cpus" else cgroup.NODES
-    return cgroup.value(snapshot, existing(snapshot, partition, "cpuset"), setting)
+    return cgroup.value(snapshot, existing(snapshot, partition, "cpuset"), CPUSET[what])
+
+
+def cpuset_config(snapshot: Snapshot, partition: str, what: str, stated: bool) -> Reading:
+    """The same after a boot, by the slice's unit files: `AllowedCPUs=0-1`; every CPU that is online where they do not
+    say. Raises NotApplicable where nothing is stated that must be kept."""
+    return _cpuset(snapshot, partition, what, stated, slices.config)
+
+
+def cpuset_live(snapshot: Snapshot, partition: str, what: str, stated: bool) -> Reading:
+    """As `cpuset_config`, by systemd's answer."""
+    return _cpuset(snapshot, partition, what, stated, slices.live)
+
+
+def _cpuset(snapshot: Snapshot, partition: str, what: str, stated: bool, told: Told) -> Reading:
+    if not stated:
+        raise NotApplicable("the profile does not say which ones")
+    seen = told(snapshot, _slice(snapshot, partition, CPUSET[what]), what)
+    if seen.value or what != "cpus":
+        return seen
+    return Reading(pins.online(snapshot), seen.source, f"{seen.excerpt}: every CPU")
 
 
 def limit(snapshot: Snapshot, partition: str, name: str, wanted: Amount | Share) -> tuple[Reading, ...]:
     """What the partition was told and, where a group above it has less, that too. Bytes, µs, or a plain number."""
     setting = LIMITS[name]
     group = existing(snapshot, partition, setting.controller)
+    if name == "io_weight" and isinstance(wanted, int):
+        return cgroup.io_weights(snapshot, group, wanted)
     own = cgroup.value(snapshot, group, setting)
     if setting.controller == "memory":
         own = cgroup.as_wanted(snapshot, wanted, own)
     return own, *(cgroup.tighter_above(snapshot, group, _NESTED[name]) if name in _NESTED else ())
+
+
+def limit_config(snapshot: Snapshot, partition: str, name: str, wanted: Amount | Share) -> Reading:
+    """What a boot gives the partition, by the unit files of its slice, in the same units as `limit`."""
+    return _limit(snapshot, partition, name, wanted, slices.config)
+
+
+def limit_live(snapshot: Snapshot, partition: str, name: str, wanted: Amount | Share) -> Reading:
+    """What systemd says it gave the partition, as `limit_config`."""
+    return _limit(snapshot, partition, name, wanted, slices.live)
+
+
+def _limit(snapshot: Snapshot, partition: str, name: str, wanted: Amount | Share, told: Told) -> Reading:
+    seen = told(snapshot, _slice(snapshot, partition, LIMITS[name]), name)
+    if isinstance(seen.value, Share):
+        size = seen.value.of(cgroup.memory_total(snapshot))
+        seen = Reading(cgroup.whole_pages(size, cgroup.page_size(snapshot)), seen.source, seen.excerpt)
+    in_bytes = isinstance(seen.value, int) and name in IN_BYTES
+    return cgroup.as_wanted(snapshot, wanted, seen) if in_bytes else seen
+
+
+def _slice(snapshot: Snapshot, partition: str, setting: Setting) -> str:
+    """The slice that is the partition. Raises NotApplicable where systemd does not make it, or converts the setting."""
+    if snapshot.maybe_stat(slices.RUNS) is None:
+        raise NotApplicable("no systemd on this host: nothing but its owner's own scripts makes partitions at boot")
+    group = find(snapshot, partition, setting.controller)
+    if group and not group.path.endswith(".slice"):
+        raise NotApplicable("the partition was made by hand: systemd does not keep it")
+    if not cgroup.as_told(snapshot, setting):
+        raise NotApplicable("on cgroup v1 systemd does not write this number as it is told")
+    return unit(partition)
 
 
 def room(snapshot: Snapshot, partition: str) -> Reading:

@@ -59,8 +59,8 @@ class Units:
 
 def enabled(snapshot: Snapshot, units: Units, name: str) -> Reading:
     """systemctl's word: "enabled", "disabled", "masked", "static", …; or NOT_THERE, NO_SYSTEMD."""
-    listed = _asked(snapshot, units.files, may_find_nothing=True)
-    shown = _asked(snapshot, units.shown)
+    listed = asked(snapshot, units.files, may_find_nothing=True)
+    shown = asked(snapshot, units.shown)
     if listed is None or shown is None:
         return Reading(NO_SYSTEMD, str(units.files))
     lines = (line.split() for line in listed.splitlines())
@@ -75,7 +75,7 @@ def enabled(snapshot: Snapshot, units: Units, name: str) -> Reading:
 def active(snapshot: Snapshot, units: Units, name: str) -> Reading:
     """systemctl's word: "active", "inactive", "failed", …; or NOT_THERE, NO_SYSTEMD. One whose file was deleted while
     it runs is still active."""
-    shown = _asked(snapshot, units.shown)
+    shown = asked(snapshot, units.shown)
     if shown is None:
         return Reading(NO_SYSTEMD, str(units.shown))
     unit = _shown(shown, units, name)
@@ -86,7 +86,7 @@ def active(snapshot: Snapshot, units: Units, name: str) -> Reading:
 
 def failed(snapshot: Snapshot) -> Reading:
     """The names of all units that failed; or NO_SYSTEMD."""
-    listed = _asked(snapshot, FAILED)
+    listed = asked(snapshot, FAILED)
     if listed is None:
         return Reading(NO_SYSTEMD, str(FAILED))
     names = [line.split(maxsplit=1)[0] for line in listed.splitlines() if line.strip()]
@@ -95,7 +95,7 @@ def failed(snapshot: Snapshot) -> Reading:
     return Reading(frozenset(names), str(FAILED), listed[:500])
 
 
-def _asked(snapshot: Snapshot, command: Command, may_find_nothing: bool = False) -> str | None:
+def asked(snapshot: Snapshot, command: Command, may_find_nothing: bool = False) -> str | None:
     """What systemctl says; None where systemd is not the init system. Raises CannotLook.
 
     may_find_nothing: some versions of list-unit-files fail without a word where no file has such a name.
