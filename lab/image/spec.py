@@ -191,7 +191,6 @@ BACKED = """
       <driver name="qemu" type="raw"/>
       <source file="/var/lib/libvirt/images/backed.img"/>
       <target dev="hda" bus="ide"/>
-      <readonly/>
     </disk>
     <memballoon model="none"/>
   </devices>
