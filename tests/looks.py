@@ -33,6 +33,7 @@ from virtvet.probes import (
     modules,
     nic_bandwidth,
     nodedev,
+    partitions,
     pci,
     pins,
     qemu,
@@ -69,7 +70,8 @@ class Recording:
 
 
 GROUPS = (*cgroup.SOURCES, cgroup.MEMORY_INFO, pins.ONLINE, *threads.SOURCES)
-V1, V2 = "cgroup/hv1", "cgroup/v2_systemd"
+V1, V2, V2_TUNED = "cgroup/hv1", "cgroup/v2_systemd", "cgroup/hv3"
+KEPT = tuple(dict.fromkeys([*partitions.kept(["/machine", "/machine/prod"])]))
 DISK = "/srv/lab-disk"
 BLKIO = (*cgroup.SOURCES, *threads.SOURCES, *blockdev.asked("app1"), blkio.node(DISK))
 LINKS = (interfaces.TAPS, interfaces.MASTERS, interfaces.LOWERS, interfaces.STATES, interfaces.FLAGS, interfaces.MTUS)
@@ -109,6 +111,10 @@ KERNEL = (
 RECORDINGS: Mapping[str, Recording] = {
     V1: Recording(
         "hv1", ("web1", "db1"), GROUPS, elements=("memory", "memtune", "vcpu", "iothreads", "cputune", "resource")
+    ),
+    V2_TUNED: Recording(
+        *("hv3", ("tuned", "nic"), (*GROUPS, blkio.node("/dev/vda"), nic_bandwidth.TC, *KEPT)),
+        elements=("memory", "memtune", "vcpu", "iothreads", "cputune", "resource", "blkiotune", "interface"),
     ),
     V2: Recording("systemd", ("anchor",), (*GROUPS, blkio.node(DISK)), in_lab=False),
     "disks/app1": Recording(

@@ -1,8 +1,8 @@
-"""Record anew what tests are made from, with the lab up: `python -m tests.record`.
+"""Record anew what tests are made from, with the lab or its image hosts up, or both: `python -m tests.record`.
 
-From one look at the lab as it is: tests/probes/*/*.txt, as tests/looks.py lists them. From one with a few faults in the
-hosts, so that the sample shows what failures look like: tests/recorded/lab.json. Both are text: read the difference
-before you commit it. Process ids, ids of domains, and addresses differ every time.
+From one look at what is up, as it is: tests/probes/*/*.txt, as tests/looks.py lists them. From one with a few faults in
+the lab's hosts, so that the sample shows what failures look like: tests/recorded/lab.json. Both are text: read the
+difference before you commit it. Process ids, ids of domains, and addresses differ every time.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import replace
 from functools import partial
 
 from lab import Lab
+from lab.errors import LabError
+from lab.image import ImageLab
 from tests import recorded_text
 from tests.lab.faults import cgroups, shares, tls
 from tests.looks import PROBES, RECORDINGS, Recording
@@ -34,13 +36,23 @@ FAULTS = ("taskset moves a vCPU thread", "server key readable by all", "the shar
 
 
 def record() -> None:
-    """Both looks, and what is made from them."""
-    lab = Lab.attach()
-    inventory = load_inventory(lab.inventory)
+    """Every look at what is up, and what is made from them."""
+    lab = _lab()
+    image = ImageLab("hv3", quiet=True)
+    up = [one.inventory for one in (lab, image) if one and one.inventory.is_file()]
     with Connections() as connections:
-        for name, text in texts(inventory, connections).items():
-            (PROBES / f"{name}.txt").write_text(text)
-        record_sample(lab, inventory, connections)
+        for inventory in map(load_inventory, up):
+            for name, text in texts(inventory, connections).items():
+                (PROBES / f"{name}.txt").write_text(text)
+        if lab:
+            record_sample(lab, load_inventory(lab.inventory), connections)
+
+
+def _lab() -> Lab | None:
+    try:
+        return Lab.attach()
+    except LabError:
+        return None
 
 
 def redacted(text: str) -> str:
@@ -71,8 +83,8 @@ def _in_silence(_host: str, _what: str) -> None:
 
 
 def texts(inventory: Inventory, connections: Connections) -> Mapping[str, str]:
-    """Each recording of the lab, from one look."""
-    wanted = {name: one for name, one in RECORDINGS.items() if one.in_lab}
+    """Each recording of these hosts, from one look."""
+    wanted = {name: one for name, one in RECORDINGS.items() if one.in_lab and one.host in inventory.hosts}
     plans = [_plan(inventory, host, wanted.values()) for host in {one.host for one in wanted.values()}]
     seen = look(plans, _in_silence, connections=connections)
     return {name: _text(name, one, seen[one.host]) for name, one in wanted.items()}
@@ -129,7 +141,7 @@ def _left_out(recording: Recording, seen: Snapshot) -> re.Pattern[str]:
     others = [process for process in qemu.processes(seen).values() if process.name not in recording.guests]
     names = [re.escape(process.name) for process in others if process.name]
     of_processes = [rf"^/proc/{process.pid}/" for process in others]
-    of_names = [rf"^{qemu.STATE}/{name}\.|-{name}\.libvirt-qemu/" for name in names]
+    of_names = [rf"^{qemu.STATE}/{name}\.|-{name}\.libvirt-qemu/|\\x2d{name}\.scope/" for name in names]
     return re.compile("|".join((*of_processes, *of_names, recording.without or NOBODY.pattern)))
 
 

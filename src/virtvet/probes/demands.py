@@ -36,9 +36,14 @@ def _all_off(wanted: frozenset[int], there: frozenset[int], online: frozenset[in
     return wanted <= there and not wanted & online
 
 
+def online_nodes(snapshot: Snapshot) -> frozenset[int]:
+    """The host's NUMA nodes; node 0 of a kernel without NUMA."""
+    return frozenset({0}) if snapshot.maybe(NODES) is None else _list(snapshot, NODES)
+
+
 def nodes(snapshot: Snapshot, demands: Iterable[Numbers]) -> Reading:
     """NUMA nodes that the host has not; a kernel without NUMA has node 0."""
-    there = frozenset({0}) if snapshot.maybe(NODES) is None else _list(snapshot, NODES)
+    there = online_nodes(snapshot)
     lost = [one.problem(_missing("node", one.wanted, there)) for one in demands if one.wanted - there]
     return _reading(lost, str(NODES), ranges(there))
 

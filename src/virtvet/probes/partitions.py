@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from virtvet.check import Reading
 from virtvet.errors import NotApplicable
-from virtvet.probes import cgroup, pins, slices
+from virtvet.probes import cgroup, demands, pins, slices
 from virtvet.probes.cgroup import Amount, Group, Hierarchy, Setting
 from virtvet.snapshot.model import Snapshot
 from virtvet.snapshot.sources import Source
@@ -47,7 +47,7 @@ def unit(partition: str) -> str:
 def kept(partition_paths: Collection[str]) -> Iterator[Source]:
     """What says which limits these partitions have at every boot, and what systemd holds of them now."""
     if partition_paths:
-        yield from (*SOURCES, pins.ONLINE, *slices.files(map(unit, partition_paths)))
+        yield from (*SOURCES, pins.ONLINE, demands.NODES, *slices.files(map(unit, partition_paths)))
         yield from (slices.shown(unit(path)) for path in partition_paths)
 
 
@@ -94,6 +94,7 @@ def _within(snapshot: Snapshot, hierarchy: Hierarchy, partition: str) -> bool:
 
 
 CPUSET: Mapping[str, Setting] = {"cpus": cgroup.CPUS, "nodes": cgroup.NODES}
+_ONLINE: Mapping[str, Callable[[Snapshot], frozenset[int]]] = {"cpus": pins.online, "nodes": demands.online_nodes}
 
 
 def cpuset(snapshot: Snapshot, partition: str, what: str, _stated: bool = False) -> Reading:
@@ -102,7 +103,7 @@ def cpuset(snapshot: Snapshot, partition: str, what: str, _stated: bool = False)
 
 
 def cpuset_config(snapshot: Snapshot, partition: str, what: str, stated: bool) -> Reading:
-    """The same after a boot, by the slice's unit files: `AllowedCPUs=0-1`; every CPU that is online where they do not
+    """The same after a boot, by the slice's unit files: `AllowedCPUs=0-1`; all that are online where they do not
     say. Raises NotApplicable where nothing is stated that must be kept."""
     return _cpuset(snapshot, partition, what, stated, slices.config)
 
@@ -116,9 +117,7 @@ def _cpuset(snapshot: Snapshot, partition: str, what: str, stated: bool, told: T
     if not stated:
         raise NotApplicable("the profile does not say which ones")
     seen = told(snapshot, _slice(snapshot, partition, CPUSET[what]), what)
-    if seen.value or what != "cpus":
-        return seen
-    return Reading(pins.online(snapshot), seen.source, f"{seen.excerpt}: every CPU")
+    return seen if seen.value else Reading(_ONLINE[what](snapshot), seen.source, f"{seen.excerpt}: all there are")
 
 
 def limit(snapshot: Snapshot, partition: str, name: str, wanted: Amount | Share) -> tuple[Reading, ...]:
