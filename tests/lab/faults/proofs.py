@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from tests.image import faults as image
 from tests.lab.faults import (
     EXEMPT,
     Fault,
@@ -42,7 +43,7 @@ FAULTS = (
     *reach.FAULTS,
 )
 """Those of the lab's hosts as they are."""
-ALL = (*FAULTS, *hosts.OF_HARDWARE, *neighbours.OF_NEIGHBOURS)
+ALL = (*FAULTS, *hosts.OF_HARDWARE, *neighbours.OF_NEIGHBOURS, *image.FAULTS)
 PREREQUISITES = "reach"
 """Controls of this area depart by an error: they say that nobody could look."""
 
@@ -51,10 +52,11 @@ HEAD = """\
 
 A check that cannot fail says nothing. So every control is made to fail, on each of its layers, by a real fault on
 the lab's hosts and guests (`docs/lab.md`): a certificate is replaced, a thread is moved, a file of a control group is
-written behind libvirt's back. `tests/lab/test_faults.py` then looks with everything that virtvet has, and demands that
-exactly the controls named here depart, on exactly these layers, and nothing else; it restores, looks again, and all
-must be well. The faults are data, in `tests/lab/faults/`; `tests/unit/test_fault_coverage.py` tells when a control
-or a layer has none. This page is made of them: `python -m tests.lab.faults > docs/proofs.md`.
+written behind libvirt's back. `tests/lab/test_faults.py` (hv1, hv2) and `tests/image/test_faults.py` (hv3, hv4) then
+look with everything that virtvet has, and demand that exactly the controls named here depart, on exactly these layers,
+and nothing else; they restore, look again, and all must be well. The faults are data, in `tests/lab/faults/` and
+`tests/image/faults/`; `tests/unit/test_fault_coverage.py` tells when a control or a layer has none. This page is made
+of them: `python -m tests.lab.faults > docs/proofs.md`.
 
 *error* means that the check could not look and says so. Faults of libvirtd, certificates and cgroups that follow
 from one another depart together, and are listed together.
