@@ -1,4 +1,4 @@
-"""Devices are mended for real: tried, and as before; kept, and right; undone, and as before. The host itself tells."""
+"""Image hosts are mended for real: tried, and as before; kept, and right; undone, and as before. The host tells."""
 
 from __future__ import annotations
 
@@ -41,6 +41,18 @@ FAULTS = {
         restores=DEFINE,
         shows="virsh dumpxml --inactive nic; virsh dumpxml nic",
         mends="HOSTDEV-1 hv3/nic/0000:01:00.0",
+    ),
+    "a sysctl that is otherwise, now and after the next boot": Fault(
+        breaks="sysctl -qw vm.swappiness=60; echo vm.swappiness=60 >/etc/sysctl.d/99-zz.conf",
+        restores="rm -f /etc/sysctl.d/99-zz.conf; sysctl -qw vm.swappiness=10",
+        shows="sysctl vm.swappiness; grep -rs swappiness /etc/sysctl.d",
+        mends="HOST-SYSCTL-1 hv3/vm.swappiness",
+    ),
+    "a module that is not loaded": Fault(
+        breaks="modprobe -r loop",
+        restores="modprobe loop",
+        shows="lsmod | grep -c ^loop",
+        mends="HOST-MOD-1 hv3/loop",
     ),
 }
 
