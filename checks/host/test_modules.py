@@ -58,7 +58,7 @@ PARAMETER = Control(
     rationale="Many parameters are read when the module is loaded: what modprobe.d says and what the kernel does may "
     "differ until then, and a value written to /sys is gone at the next boot.",
     hint="cat /sys/module/{module}/parameters/{parameter}; "
-    "echo 'options {module} {parameter}={expected}' > /etc/modprobe.d/{module}.conf",
+    "echo 'options {module} {parameter}={value}' > /etc/modprobe.d/{module}.conf",
     references=(MODPROBE_D, "https://docs.kernel.org/admin-guide/kernel-parameters.html"),
 )
 NESTED = Control(
@@ -103,9 +103,9 @@ def parameters(host: HostTarget) -> Iterable[Case]:
     """Each parameter."""
     for name, stated in _wants(host).parameters.items():
         module, _dot, parameter = name.replace("-", "_").partition(".")
-        words = {"module": module, "parameter": parameter}
-        args = (module, parameter, settings.is_persistent(stated))
-        yield Case(name, settings.expected(stated), args, words=words)
+        expected = settings.expected(stated)
+        words = {"module": module, "parameter": parameter, "value": settings.nearest(expected)}
+        yield Case(name, expected, (module, parameter, settings.is_persistent(stated)), words=words)
 
 
 def nested(host: HostTarget) -> Iterable[Case]:
