@@ -45,7 +45,7 @@ BLOCKED = Control(
     requirement="R42",
     rationale="A driver that takes a device on the host takes it from the guest; a module nobody needs is one thing "
     "more to attack.",
-    hint="echo 'install {module} /bin/false' > /etc/modprobe.d/{module}.conf; modprobe -r {module}; "
+    hint="echo 'install {module} /bin/false' >> /etc/modprobe.d/{module}.conf; modprobe -r {module}; "
     "update-initramfs -u   # Fedora, RHEL: dracut -f",
     references=(MODPROBE_D,),
 )
@@ -58,7 +58,7 @@ PARAMETER = Control(
     rationale="Many parameters are read when the module is loaded: what modprobe.d says and what the kernel does may "
     "differ until then, and a value written to /sys is gone at the next boot.",
     hint="cat /sys/module/{module}/parameters/{parameter}; "
-    "echo 'options {module} {parameter}={value}' > /etc/modprobe.d/{module}.conf",
+    "echo 'options {module} {parameter}={value}' >> /etc/modprobe.d/{module}.conf",
     references=(MODPROBE_D, "https://docs.kernel.org/admin-guide/kernel-parameters.html"),
 )
 NESTED = Control(
