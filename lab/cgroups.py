@@ -18,6 +18,9 @@ JOIN = """n=$1; shift
 while [ $n -gt 0 ]; do echo $$ >"$1/cgroup.procs" || exit 125; shift; n=$((n - 1)); done
 exec "$@"
 """
+SHARES = 16 * 1024
+"""The lab's weight on the machine: by default a group has that of one process, and beside other work seven guests
+together would get no more than one of them."""
 CONTROLLERS = NEEDED | {"pids", "net_cls", "net_prio", "perf_event", "hugetlb", "rdma", "misc"}
 
 
@@ -65,6 +68,8 @@ def create(name: str) -> list[Path]:
         if "cpuset" in hierarchy.controllers:
             fill_cpuset(hierarchy.lab)
             fill_cpuset(group)
+        if "cpu" in hierarchy.controllers:
+            (hierarchy.lab / "cpu.shares").write_text(str(SHARES))
         groups.append(group)
     return groups
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 from lab import Lab
 from virtvet import catalogue
-from virtvet.inventory import load_inventory
+from virtvet.inventory import Inventory, load_inventory
 from virtvet.judge import Observed, Outcome, judge
+from virtvet.profile import Profile
 from virtvet.session import Selection, Session, profiles_of
 from virtvet.snapshot.connections import Connections
 
 Departures = Mapping[str, str]
+CHECKS = catalogue.shipped()
 
 
 def inventory_without_uri(lab: Lab, folder: Path) -> Path:
@@ -30,16 +33,29 @@ def inventory_without_uri(lab: Lab, folder: Path) -> Path:
 
 def departures(inventory: Path, profile: Path, host: str, deadline: float = 20) -> Departures:
     """{"CPU-PIN-1 web1/vcpu0": "actual"} for everything on this host that does not pass; {} when all is well."""
-    only = load_inventory(inventory, only=[host])
-    with Connections(deadline=deadline) as connections:
-        session = Session(only, profiles_of(only, str(profile)), catalogue.shipped(), Selection(), connections)
-        session.look(lambda _host, _what: None, deadline)
+    with Connections() as connections:
+        return departures_by(connections, inventory, profile, host, deadline)
+
+
+def departures_by(
+    connections: Connections, inventory: Path, profile: Path, host: str, deadline: float = 20
+) -> Departures:
+    """As `departures`, on connections that may stay open from one look to the next."""
+    session = Session(*_asked(inventory, profile, host), CHECKS, Selection(), connections)
+    session.look(lambda _host, _what: None, deadline)
     return {
         f"{check.control.id} {case.subject}": found
         for check in session.checks
         for case in session.cases(check, host)
         if (found := _departure(judge(check, case, session.snapshots[host])))
     }
+
+
+@cache
+def _asked(inventory: Path, profile: Path, host: str) -> tuple[Inventory, Mapping[str, Profile]]:
+    """Read once: no test changes these files."""
+    only = load_inventory(inventory, only=[host])
+    return only, profiles_of(only, str(profile))
 
 
 def _departure(observed: Observed) -> str:

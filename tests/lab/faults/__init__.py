@@ -17,7 +17,7 @@ class Fault:
     name: what is broken, in words. on: "hv1" or "hv1/web1", where `breaks` and `restores` run by sh.
     departs: control id (or "control subject") -> the layers that must depart ("actual", "config live"), or "error"
     where looking itself must fail. Everything not named must stay as it was.
-    libvirt_over: how the checker reaches libvirt; faults of TLS use "ssh", so that they do not blind the rest.
+    anew: whether the looks after it and after its restoration log in anew: it is about the way in, or cuts it.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Fault:
     breaks: str
     restores: str
     departs: Mapping[str, str]
-    libvirt_over: str = "ssh"
+    anew: bool = False
     deadline: float = 20
     words: Mapping[str, str] = field(default_factory=dict)
 

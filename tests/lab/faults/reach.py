@@ -34,6 +34,7 @@ FAULTS = [
         _at_console("killall -STOP qemu-ga"),
         f"{_at_console('killall -CONT qemu-ga')}; {AGENT_ANSWERS}",
         {"GUEST-REACH-1 mute2": "error"},
+        deadline=6,
     ),
     Fault(
         "a guest's agent has ended",
@@ -70,6 +71,7 @@ FAULTS = [
         "cd /etc/ssh; cat /run/key.kept >ssh_host_ed25519_key; rm /run/key.kept; "
         "ssh-keygen -y -f ssh_host_ed25519_key >ssh_host_ed25519_key.pub; kill -HUP $(cat /run/sshd.pid); sleep 0.5",
         {"HOST-REACH-1": "error"},
+        anew=True,
     ),
     Fault(
         "sshd accepts, then hangs",
@@ -77,6 +79,7 @@ FAULTS = [
         "kill -STOP $(cat /run/sshd.pid)",
         "kill -CONT $(cat /run/sshd.pid)",
         {"HOST-REACH-1": "error"},
+        anew=True,
         deadline=5,
     ),
     Fault(
@@ -92,5 +95,6 @@ FAULTS = [
             "TLS-SHAKE-1": "actual",
             "TLS-HOST-1": "actual",
         },
+        anew=True,
     ),
 ]

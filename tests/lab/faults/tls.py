@@ -136,7 +136,9 @@ def written(name: str, setting: str, departs: Mapping[str, str]) -> Fault:
 
 def running(name: str, setting: str, departs: Mapping[str, str], also: str = ":", undo: str = ":") -> Fault:
     """A daemon that runs with a setting its file no longer has."""
-    return Fault(name, ON, f"{_set(setting)}; {RESTART}; {kept(CONF)}; {also}", f"{undo}; {RESTART}", departs)
+    return Fault(
+        name, ON, f"{_set(setting)}; {RESTART}; {kept(CONF)}; {also}", f"{undo}; {RESTART}", departs, anew=True
+    )
 
 
 def _set(setting: str) -> str:
@@ -225,6 +227,7 @@ DAEMON = [
         f"echo LIBVIRTD_ARGS= >{ARGUMENTS}; {RESTART}; {kept(ARGUMENTS)}",
         RESTART,
         {"DAEMON-START-1": "live", **SILENT},
+        anew=True,
     ),
     running("the daemon does not listen, the file says so", "listen_tls = 0", SILENT),
     running("listens on one address only", 'listen_addr = "10.77.0.2"', {"LISTEN-TLS-1": "actual"}),

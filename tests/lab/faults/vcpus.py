@@ -7,7 +7,8 @@ from tests.lab.faults.definitions import (
     SETTLED,
     STARTED_BACK,
     STORED_BACK,
-    start,
+    back,
+    kept,
     started,
     started_back,
     stored,
@@ -96,8 +97,8 @@ FAULTS = (
     Fault(
         "a vCPU that is plugged in inherits the emulator's scheduler",
         "hv1",
-        "virsh setvcpus app1 4 --live; sleep 1",
-        f"{start('app1')}; {SETTLED}",
+        f"{kept('app1')}; virsh setvcpus app1 4 --live; sleep 1",
+        f"{back('app1')}; {SETTLED}",
         {
             "CPU-VCPU-2 app1/current": "live actual guest",
             "CPU-VCPU-5 app1/vcpu3/enabled": "live actual",
