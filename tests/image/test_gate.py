@@ -46,7 +46,7 @@ BROKEN = (
     Broken(
         "the IOMMU is off in the command line",
         Change(replaces=(("/boot/grub/grub.cfg", r"\bintel_iommu=on\b", "intel_iommu=off"),)),
-        {"HOST-IOMMU-3 enabled": "actual"},
+        {"HOST-IOMMU-3 enabled": "config actual"},
     ),
     Broken(
         "libvirtd is not enabled",
