@@ -79,14 +79,15 @@ def mounted(snapshot: Snapshot, directory: str) -> Mounted | None:
 
 def next_boot(snapshot: Snapshot, directory: str) -> Mounted | None:
     """What the next boot mounts at a directory, or None. A mount unit in /etc goes before fstab (systemd.mount(5))."""
-    return _last(_units(snapshot), directory) or _last(_fstab(snapshot), directory)
+    return _last(_units(snapshot), directory) or _last(fstab(snapshot), directory)
 
 
 def _last(mounts: Iterable[Mounted], directory: str) -> Mounted | None:
     return next((one for one in reversed(tuple(mounts)) if one.at == folder(directory)), None)
 
 
-def _fstab(snapshot: Snapshot) -> tuple[Mounted, ...]:
+def fstab(snapshot: Snapshot) -> tuple[Mounted, ...]:
+    """What /etc/fstab has the next boot mount, and swap to; without the file nothing. Raises CannotLook."""
     written = snapshot.maybe(FSTAB) or b""
     return tuple(one for one in table(written.decode("utf-8", "backslashreplace"), str(FSTAB)) if _at_boot(one))
 

@@ -1,0 +1,267 @@
+"""Huge pages, KSM, transparent huge pages and swap, from what the next boot reads and from what the kernel shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.unit.tuning_looks import boot, look, nothing
+from virtvet.check import Reading
+from virtvet.errors import CannotLook, NotApplicable
+from virtvet.probes import cgroup, host_memory, mounts, tmpfiles
+from virtvet.probes.host_memory import KERNEL_DEFAULT, KSM_UNITS, MERGED
+from virtvet.snapshot.model import Absent, Answer, Completed, Content, Status, TooLarge, Unreadable
+from virtvet.snapshot.sources import Source
+
+MIB, GIB = 1 << 20, 1 << 30
+NODE = "/sys/devices/system/node/node{}/hugepages/hugepages-{}kB"
+USUAL = {host_memory.USUAL_SIZE: "2097152\n", tmpfiles.LINES: ""}
+
+
+def files(texts: Mapping[str, str]) -> Answer:
+    return {path: Content(text.encode()) for path, text in texts.items()}
+
+
+def values(found: Any) -> list[Any]:
+    return [found.value] if isinstance(found, Reading) else [one.value for one in found]
+
+
+POOLS = look(
+    {
+        host_memory.POOLS: files(
+            {
+                f"{host_memory.pool(size)}/{name}_hugepages": f"{number}\n"
+                for size, numbers in {2 * MIB: (20, 3, 4), GIB: (2, 0, 0)}.items()
+                for name, number in zip(("nr", "free", "surplus"), numbers, strict=True)
+            }
+        ),
+        host_memory.NODE_POOLS: files({f"{NODE.format(0, 2048)}/nr_hugepages": "16\n"}),
+        host_memory.NODE_SURPLUS: files({f"{NODE.format(0, 2048)}/surplus_hugepages": "4\n"}),
+    }
+)
+
+
+def test_pages_that_are_kept() -> None:
+    """4 of 20 are surplus: nobody keeps them."""
+    assert host_memory.count(POOLS, 2 * MIB).value == 16
+    assert host_memory.count(POOLS, GIB).value == 2
+    assert host_memory.count(POOLS, 64 << 10).value == 0
+    assert host_memory.free(POOLS, 2 * MIB).value == 3
+    assert host_memory.free(POOLS, GIB).value == 0
+    assert host_memory.on_node(POOLS, 2 * MIB, 0).value == 12
+    assert host_memory.on_node(POOLS, 2 * MIB, 1).value == 0
+
+
+@pytest.mark.parametrize("answer", [Absent(), Unreadable("denied"), TooLarge(1)])
+def test_pages_that_cannot_be_counted(answer: Answer) -> None:
+    blind = look({host_memory.POOLS: answer, host_memory.NODE_POOLS: answer, host_memory.NODE_SURPLUS: answer})
+    for probe, args in ((host_memory.count, ()), (host_memory.free, ()), (host_memory.on_node, (0,))):
+        with pytest.raises(CannotLook):
+            probe(blind, 2 * MIB, *args)
+
+
+@pytest.mark.parametrize("text", ["", "many", "-1", "1 2"])
+def test_a_pool_without_a_number(text: str) -> None:
+    odd = look({host_memory.POOLS: files({f"{host_memory.pool(2 * MIB)}/nr_hugepages": text})})
+    with pytest.raises(CannotLook):
+        host_memory.count(odd, 2 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "size", "count"),
+    [
+        ("hugepages=512", 2 * MIB, 512),
+        ("hugepagesz=1G hugepages=4 hugepagesz=2M hugepages=512", GIB, 4),
+        ("hugepagesz=1G hugepages=4 hugepagesz=2M hugepages=512", 2 * MIB, 512),
+        ("default_hugepagesz=1G hugepages=4", GIB, 4),
+        ("default_hugepagesz=1G hugepages=4", 2 * MIB, 0),
+        ("hugepages=8 hugepagesz=1G hugepages=8", 2 * MIB, 8),
+        ("hugepagesz=1G hugepages=0:4,1:2", GIB, 6),
+        ("quiet", 2 * MIB, 0),
+    ],
+)
+def test_pages_of_the_next_boot(cmdline: str, size: int, count: int) -> None:
+    assert values(host_memory.count_at_boot(look(boot(cmdline), USUAL), size)) == [count]
+
+
+def test_what_entries_are_made_of_counts_too() -> None:
+    later = look(boot("hugepages=512", "hugepages=256"), USUAL)
+    assert values(host_memory.count_at_boot(later, 2 * MIB)) == [512, 256]
+
+
+def test_tmpfiles_write_last() -> None:
+    line = "# /etc/tmpfiles.d/a.conf\nw /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages - - - - 32\n"
+    assert values(host_memory.count_at_boot(look(boot("hugepages=512"), USUAL, {tmpfiles.LINES: line}), 2 * MIB)) == [
+        32
+    ]
+
+
+@pytest.mark.parametrize("cmdline", ["hugepages=many", "hugepagesz=big hugepages=1", "hugepages"])
+def test_a_command_line_that_no_kernel_understands(cmdline: str) -> None:
+    with pytest.raises(CannotLook):
+        values(host_memory.count_at_boot(look(boot(cmdline), USUAL), 2 * MIB))
+
+
+def test_what_is_left_to_others() -> None:
+    empty = look()
+    probes = (host_memory.usual_size_at_boot, host_memory.ksm_at_boot, host_memory.swap_at_boot)
+    for probe in probes:
+        with pytest.raises(NotApplicable):
+            values(probe(empty, False))
+    for asked, of in ((host_memory.count_at_boot, GIB), (host_memory.transparent_at_boot, "enabled")):
+        with pytest.raises(NotApplicable):
+            values(asked(empty, of, False))  # type: ignore[operator]
+
+
+def test_the_usual_size() -> None:
+    seen = look({cgroup.MEMORY_INFO: "MemTotal: 2 kB\nHugepagesize:    1048576 kB\n"})
+    assert host_memory.usual_size(seen).value == GIB
+    assert values(host_memory.usual_size_at_boot(look(boot("default_hugepagesz=1G"), USUAL))) == [GIB]
+    assert values(host_memory.usual_size_at_boot(look(boot("hugepagesz=1G hugepages=1"), USUAL))) == [2 * MIB]
+    with pytest.raises(CannotLook):
+        host_memory.usual_size(look({cgroup.MEMORY_INFO: "MemTotal: 2 kB\n"}))
+
+
+TABLE = """\
+hugetlbfs /dev/hugepages hugetlbfs rw,relatime,pagesize=2M 0 0
+hugetlbfs /dev/hugepages1G hugetlbfs rw,relatime,pagesize=1024M 0 0
+tmpfs /dev/shm tmpfs rw,pagesize=2M 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("conf", "size", "found"),
+    [
+        (None, 2 * MIB, {"/dev/hugepages"}),
+        (None, GIB, {"/dev/hugepages1G"}),
+        (None, 64 << 10, set()),
+        ('#hugetlbfs_mount = "/x"\n', 2 * MIB, {"/dev/hugepages"}),
+        ('hugetlbfs_mount = "/dev/hugepages/"\n', 2 * MIB, {"/dev/hugepages"}),
+        ('hugetlbfs_mount = "/dev/hugepages"\n', GIB, set()),
+        ('hugetlbfs_mount = ["/dev/hugepages", "/dev/hugepages1G"]\n', GIB, {"/dev/hugepages1G"}),
+        ('hugetlbfs_mount = ""\n', 2 * MIB, set()),
+        ('hugetlbfs_mount = "/dev/shm"\n', 2 * MIB, set()),
+    ],
+)
+def test_where_libvirt_looks(conf: str | None, size: int, found: set[str]) -> None:
+    seen = look({mounts.MOUNTS: TABLE, host_memory.QEMU_CONF: Absent() if conf is None else conf})
+    assert host_memory.mount_points(seen, size).value == found
+
+
+def test_a_qemu_conf_that_libvirt_refuses() -> None:
+    with pytest.raises(CannotLook):
+        host_memory.mount_points(look({mounts.MOUNTS: TABLE, host_memory.QEMU_CONF: "hugetlbfs_mount = x\n"}), GIB)
+
+
+@pytest.mark.parametrize(
+    ("run", "sharing", "value"), [("1", "0", "on"), ("0", "0", "off"), ("2", "0", "off"), ("0", "71", MERGED)]
+)
+def test_ksm(run: str, sharing: str, value: str) -> None:
+    assert host_memory.ksm(look({host_memory.KSM_RUN: run, host_memory.KSM_SHARING: sharing})).value == value
+
+
+def units(enabled: str) -> dict[Source, Answer | str]:
+    blocks = (
+        f"Id={name}\nNames={name}\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\n"
+        for name in KSM_UNITS.names
+    )
+    return {KSM_UNITS.files: enabled, KSM_UNITS.shown: "\n".join(blocks)}
+
+
+@pytest.mark.parametrize(
+    ("enabled", "line", "value"),
+    [
+        ("", "", "off"),
+        ("ksmtuned.service enabled enabled\n", "", "on"),
+        ("ksmtuned.service disabled enabled\n", "", "off"),
+        ("ksmtuned.service enabled enabled\n", "w /sys/kernel/mm/ksm/run - - - - 0\n", "on"),
+        ("", "w /sys/kernel/mm/ksm/run - - - - 1\n", "on"),
+        ("", "w /sys/kernel/mm/ksm/run - - - - 0\n", "off"),
+    ],
+)
+def test_ksm_of_the_next_boot(enabled: str, line: str, value: str) -> None:
+    assert values(host_memory.ksm_at_boot(look(units(enabled), {tmpfiles.LINES: line}))) == [value]
+
+
+def test_a_host_without_systemd_starts_no_ksm() -> None:
+    assert values(host_memory.ksm_at_boot(look(nothing(host_memory.KSM_SOURCES)))) == ["off"]
+
+
+def test_transparent() -> None:
+    seen = look({host_memory.THP["enabled"]: "always [madvise] never\n"})
+    assert host_memory.transparent(seen, "enabled").value == "madvise"
+    seen = look({host_memory.THP["defrag"]: "always defer [defer+madvise] madvise never\n"})
+    assert host_memory.transparent(seen, "defrag").value == "defer+madvise"
+    for odd in ("", "always madvise never", Absent(), Unreadable("denied")):
+        with pytest.raises(CannotLook):
+            host_memory.transparent(look({host_memory.THP["enabled"]: odd}), "enabled")
+
+
+@pytest.mark.parametrize(
+    ("name", "cmdline", "line", "wanted"),
+    [
+        ("enabled", "transparent_hugepage=never", "", ["never"]),
+        ("enabled", "transparent_hugepage=always", "enabled - - - - never\n", ["never"]),
+        ("enabled", "quiet", "", [KERNEL_DEFAULT]),
+        ("enabled", "quiet", "defrag - - - - never\n", [KERNEL_DEFAULT]),
+        ("defrag", "transparent_hugepage=never", "", ["madvise"]),
+        ("defrag", "quiet", "defrag - - - - never\n", ["never"]),
+    ],
+)
+def test_transparent_at_boot(name: str, cmdline: str, line: str, wanted: list[str]) -> None:
+    lines = f"w! /sys/kernel/mm/transparent_hugepage/{line}" if line else ""
+    seen = look(boot(cmdline), {tmpfiles.LINES: lines})
+    assert values(host_memory.transparent_at_boot(seen, name)) == wanted
+
+
+BOOTED = Status("directory", 0o755, "root", "root", 0, 0, 0)
+SWAPS = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+
+
+def test_swap() -> None:
+    assert host_memory.swap(look({host_memory.SWAPS: SWAPS})).value == frozenset()
+    used = look({host_memory.SWAPS: SWAPS + "/dev/sda2                   partition\t1048572\t0\t-2\n"})
+    assert host_memory.swap(used).value == {"/dev/sda2"}
+    for odd in ("", "nothing here\n"):
+        with pytest.raises(CannotLook):
+            host_memory.swap(look({host_memory.SWAPS: odd}))
+
+
+def test_swap_at_boot() -> None:
+    fstab = "/dev/sda1 / ext4 defaults 0 1\n/dev/sda2 none swap sw 0 0\n/dev/sda3 none swap noauto 0 0\n"
+    unit = "/etc/systemd/system/swap.target.wants/srv-swap.swap"
+    bare = nothing(host_memory.SWAP_SOURCES)
+    assert host_memory.swap_at_boot(look(bare)).value == frozenset()
+    assert host_memory.swap_at_boot(look(bare, {mounts.FSTAB: fstab})).value == {"/dev/sda2"}
+    enabled = {host_memory.SWAP_UNITS: files({unit: "[Swap]\nWhat=/srv/swap\n"}), mounts.SYSTEMD: BOOTED}
+    assert host_memory.swap_at_boot(look(bare, enabled)).value == {unit}
+    with pytest.raises(CannotLook):
+        host_memory.swap_at_boot(look(bare, {mounts.SYSTEMD: Unreadable("denied")}))
+
+
+@pytest.mark.parametrize(
+    ("lines", "value"),
+    [
+        ("# /etc/tmpfiles.d/a.conf\nw /sys/a - - - - 1\n", "1"),
+        ('w /sys/a - - - - "1"\n', "1"),
+        ("w /sys/a - - - - 1\nw /sys/a - - - - 2\n", "1"),
+        ("w+ /sys/a - - - - 1\nw+ /sys/a - - - - 2\n", "2"),
+        ("w! /sys/* - - - - 1\n", "1"),
+        ("#w /sys/a - - - - 1\nw /sys/b - - - - 1\nf /sys/a - - - - 1\nw /sys/a - - - -\n", None),
+    ],
+)
+def test_tmpfiles(lines: str, value: str | None) -> None:
+    found = tmpfiles.written(look({tmpfiles.LINES: lines}), "/sys/a")
+    assert (found.value if found else None) == value
+
+
+@pytest.mark.parametrize("answer", [Completed(1, b"", b"Failed to read"), Completed(1, b"", b""), Unreadable("late")])
+def test_tmpfiles_beyond_understanding(answer: Answer) -> None:
+    with pytest.raises(CannotLook):
+        tmpfiles.written(look({tmpfiles.LINES: answer}), "/sys/a")
+
+
+def test_no_tmpfiles() -> None:
+    assert tmpfiles.written(look({tmpfiles.LINES: Absent()}), "/sys/a") is None
