@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from virtvet.check import Case, Control, Severity, check
+from virtvet.check import Case, Control, Severity, check, where
 from virtvet.expect import AtLeast, NotEmpty, show
 from virtvet.probes import host_memory
 from virtvet.profile.host_memory import HostMemory, PoolWants
@@ -128,7 +128,7 @@ def counts(host: HostTarget) -> Iterator[Case]:
 @check(
     COUNT,
     cases=counts,
-    sources=host_memory.POOL_SOURCES,
+    sources=where(counts, host_memory.POOL_SOURCES),
     config=host_memory.count_at_boot,
     actual=host_memory.count,
     remedy=PAGES,
@@ -146,7 +146,7 @@ def on_nodes(host: HostTarget) -> Iterator[Case]:
             yield Case(f"{show(size, 'bytes')} node {node}", count, (size, node), words=words)
 
 
-@check(NODE, cases=on_nodes, sources=host_memory.POOL_SOURCES, actual=host_memory.on_node)
+@check(NODE, cases=on_nodes, sources=where(on_nodes, host_memory.POOL_SOURCES), actual=host_memory.on_node)
 def test_huge_pages_are_on_their_nodes(case: Case, observed: object) -> None:
     """The kernel spreads them as evenly as memory allows, if nobody says otherwise."""
     assert observed == case.expected
@@ -159,7 +159,7 @@ def free(host: HostTarget) -> Iterator[Case]:
             yield Case(show(size, "bytes"), AtLeast(pool.free), (size,), words=_words(size))
 
 
-@check(FREE, cases=free, sources=host_memory.POOL_SOURCES, actual=host_memory.free)
+@check(FREE, cases=free, sources=where(free, host_memory.POOL_SOURCES), actual=host_memory.free)
 def test_huge_pages_are_free(case: Case, observed: object) -> None:
     """At the moment of the look."""
     assert observed == case.expected
@@ -173,7 +173,7 @@ def mounted(host: HostTarget) -> Iterator[Case]:
             yield Case(show(size, "bytes"), expected, (size,), words=_words(size))
 
 
-@check(MOUNTED, cases=mounted, sources=host_memory.MOUNT_SOURCES, actual=host_memory.mount_points)
+@check(MOUNTED, cases=mounted, sources=where(mounted, host_memory.MOUNT_SOURCES), actual=host_memory.mount_points)
 def test_hugetlbfs_is_where_libvirt_looks(case: Case, observed: object) -> None:
     """libvirt looks once, when it starts."""
     assert observed == case.expected
@@ -189,7 +189,7 @@ def usual(host: HostTarget) -> Iterator[Case]:
 @check(
     USUAL,
     cases=usual,
-    sources=host_memory.DEFAULT_SOURCES,
+    sources=where(usual, host_memory.DEFAULT_SOURCES),
     config=host_memory.usual_size_at_boot,
     actual=host_memory.usual_size,
 )
@@ -209,7 +209,7 @@ def ksm(host: HostTarget) -> Iterator[Case]:
 @check(
     KSM,
     cases=ksm,
-    sources=host_memory.KSM_SOURCES,
+    sources=where(ksm, host_memory.KSM_SOURCES),
     config=host_memory.ksm_at_boot,
     actual=host_memory.ksm,
     remedy=TURN_KSM,
@@ -230,7 +230,7 @@ def transparent(host: HostTarget) -> Iterator[Case]:
 @check(
     THP,
     cases=transparent,
-    sources=host_memory.THP_SOURCES,
+    sources=where(transparent, host_memory.THP_SOURCES),
     config=host_memory.transparent_at_boot,
     actual=host_memory.transparent,
     remedy=TRANSPARENT,
@@ -251,7 +251,7 @@ def swap(host: HostTarget) -> Iterator[Case]:
 @check(
     SWAP,
     cases=swap,
-    sources=host_memory.SWAP_SOURCES,
+    sources=where(swap, host_memory.SWAP_SOURCES),
     config=host_memory.swap_at_boot,
     actual=host_memory.swap,
 )

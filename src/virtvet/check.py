@@ -154,6 +154,14 @@ def _function(sources: Any) -> Callable[[Any], Iterable[Any]]:
     return lambda _target: fixed
 
 
+def where(
+    cases: Callable[[HostTarget], Iterable[Case]], sources: Iterable[Source]
+) -> Callable[[HostTarget], Iterable[Source]]:
+    """These sources, for hosts on which there is such a case: what no profile states is not asked either."""
+    fixed = tuple(sources)
+    return lambda host: fixed if any(True for _case in cases(host)) else ()
+
+
 def run_probe(probe: Probe, snapshot: Snapshot, case: Case) -> tuple[Reading, ...]:
     """The probe's readings, always a tuple."""
     found = probe(snapshot, *case.args)
