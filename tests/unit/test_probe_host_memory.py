@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from tests.unit.tuning_looks import boot, look, nothing
+from tests.unit.tuning_looks import boot, dropin, look, nothing
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import cgroup, host_memory, mounts, tmpfiles
 from virtvet.probes.host_memory import KERNEL_DEFAULT, KSM_UNITS, MERGED
-from virtvet.snapshot.model import Absent, Answer, Completed, Content, Status, TooLarge, Unreadable
+from virtvet.snapshot.model import Absent, Answer, Content, Status, TooLarge, Unreadable
 from virtvet.snapshot.sources import Source
 
 MIB, GIB = 1 << 20, 1 << 30
 NODE = "/sys/devices/system/node/node{}/hugepages/hugepages-{}kB"
-USUAL = {host_memory.USUAL_SIZE: "2097152\n", tmpfiles.LINES: ""}
+USUAL = {host_memory.USUAL_SIZE: "2097152\n", **dropin("tmpfiles.d"), **dropin("sysctl.d")}
 
 
 def files(texts: Mapping[str, str]) -> Answer:
@@ -92,10 +92,20 @@ def test_what_entries_are_made_of_counts_too() -> None:
 
 
 def test_tmpfiles_write_last() -> None:
-    line = "# /etc/tmpfiles.d/a.conf\nw /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages - - - - 32\n"
-    assert values(host_memory.count_at_boot(look(boot("hugepages=512"), USUAL, {tmpfiles.LINES: line}), 2 * MIB)) == [
-        32
-    ]
+    line = "w /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages - - - - 32\n"
+    assert values(
+        host_memory.count_at_boot(look(boot("hugepages=512"), USUAL, dropin("tmpfiles.d", line)), 2 * MIB)
+    ) == [32]
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "count", "of_gib"),
+    [("hugepages=512", 32, 0), ("default_hugepagesz=1G hugepages=4 hugepagesz=2M hugepages=512", 512, 32)],
+)
+def test_sysctl_is_of_the_usual_size_alone(cmdline: str, count: int, of_gib: int) -> None:
+    later = look(boot(cmdline), USUAL, dropin("sysctl.d", "vm.nr_hugepages = 32\n"))
+    assert values(host_memory.count_at_boot(later, 2 * MIB)) == [count]
+    assert values(host_memory.count_at_boot(later, GIB)) == [of_gib]
 
 
 @pytest.mark.parametrize("cmdline", ["hugepages=many", "hugepagesz=big hugepages=1", "hugepages"])
@@ -182,11 +192,11 @@ def units(enabled: str) -> dict[Source, Answer | str]:
     ],
 )
 def test_ksm_of_the_next_boot(enabled: str, line: str, value: str) -> None:
-    assert values(host_memory.ksm_at_boot(look(units(enabled), {tmpfiles.LINES: line}))) == [value]
+    assert values(host_memory.ksm_at_boot(look(units(enabled), dropin("tmpfiles.d", line)))) == [value]
 
 
 def test_a_host_without_systemd_starts_no_ksm() -> None:
-    assert values(host_memory.ksm_at_boot(look(nothing(host_memory.KSM_SOURCES)))) == ["off"]
+    assert values(host_memory.ksm_at_boot(look(nothing(host_memory.KSM_SOURCES), dropin("tmpfiles.d")))) == ["off"]
 
 
 def test_transparent() -> None:
@@ -212,7 +222,7 @@ def test_transparent() -> None:
 )
 def test_transparent_at_boot(name: str, cmdline: str, line: str, wanted: list[str]) -> None:
     lines = f"w! /sys/kernel/mm/transparent_hugepage/{line}" if line else ""
-    seen = look(boot(cmdline), {tmpfiles.LINES: lines})
+    seen = look(boot(cmdline), dropin("tmpfiles.d", lines))
     assert values(host_memory.transparent_at_boot(seen, name)) == wanted
 
 
@@ -244,7 +254,7 @@ def test_swap_at_boot() -> None:
 @pytest.mark.parametrize(
     ("lines", "value"),
     [
-        ("# /etc/tmpfiles.d/a.conf\nw /sys/a - - - - 1\n", "1"),
+        ("w /sys/a - - - - 1\n", "1"),
         ('w /sys/a - - - - "1"\n', "1"),
         ("w /sys/a - - - - 1\nw /sys/a - - - - 2\n", "1"),
         ("w+ /sys/a - - - - 1\nw+ /sys/a - - - - 2\n", "2"),
@@ -253,15 +263,9 @@ def test_swap_at_boot() -> None:
     ],
 )
 def test_tmpfiles(lines: str, value: str | None) -> None:
-    found = tmpfiles.written(look({tmpfiles.LINES: lines}), "/sys/a")
+    found = tmpfiles.written(look(dropin("tmpfiles.d", lines)), "/sys/a")
     assert (found.value if found else None) == value
 
 
-@pytest.mark.parametrize("answer", [Completed(1, b"", b"Failed to read"), Completed(1, b"", b""), Unreadable("late")])
-def test_tmpfiles_beyond_understanding(answer: Answer) -> None:
-    with pytest.raises(CannotLook):
-        tmpfiles.written(look({tmpfiles.LINES: answer}), "/sys/a")
-
-
 def test_no_tmpfiles() -> None:
-    assert tmpfiles.written(look({tmpfiles.LINES: Absent()}), "/sys/a") is None
+    assert tmpfiles.written(look(dropin("tmpfiles.d")), "/sys/a") is None

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.tuning_looks import Said, boot, look, nothing
+from tests.unit.tuning_looks import Said, boot, dropin, look
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.probes import dropins, isolation, kernel_cmdline
+from virtvet.probes import isolation, kernel_cmdline
 from virtvet.probes.isolation import BALANCER, BALANCER_FILES, BALANCING, TUNED, kernel_list, mask
 from virtvet.snapshot.model import Absent, Answer, Content, Snapshot, TooLarge, Unreadable
 
@@ -264,7 +264,7 @@ def test_no_irqbalance() -> None:
 
 
 @pytest.mark.parametrize(
-    ("conf", "dropin", "value"),
+    ("conf", "more", "value"),
     [
         ("[Manager]\nCPUAffinity=0-1\n", "", {0, 1}),
         ("[Manager]\n#CPUAffinity=0-1\n", "", None),
@@ -273,9 +273,8 @@ def test_no_irqbalance() -> None:
         ("[Manager]\n", "[Manager]\nCPUAffinity = 2\n", {2}),
     ],
 )
-def test_system_at_boot(conf: str, dropin: str, value: set[int] | None) -> None:
-    sources = dropins.sources(isolation.SYSTEM_DROPINS)
-    said = {**nothing(sources), sources[0]: files({"/etc/systemd/system.conf.d/a.conf": dropin}), dropins.HIDING: ""}
+def test_system_at_boot(conf: str, more: str, value: set[int] | None) -> None:
+    said = dropin(isolation.SYSTEM_DROPINS, more)
     assert isolation.system_at_boot(look(said, {isolation.SYSTEM_CONF: conf})).value == value
 
 

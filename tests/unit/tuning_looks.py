@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tests.recorded_text import TAKEN
-from virtvet.probes import grub, kernel_cmdline
+from virtvet.probes import dropins, grub, kernel_cmdline
 from virtvet.snapshot.model import Absent, Answer, Completed, Content, Snapshot
 from virtvet.snapshot.sources import Command, Glob, Source
 
@@ -28,6 +28,13 @@ def boot(cmdline: str, defaults: str | None = None) -> dict[Source, str | Answer
     menu = f"menuentry 'Debian' --class os {{\n\tlinux\t/boot/vmlinuz-6.1.0-30-amd64 root=/dev/vda3 {cmdline}\n}}\n"
     said: dict[Source, str | Answer] = {**nothing(kernel_cmdline.CONFIG_SOURCES), grub.CONFIGS[0]: menu}
     return said | ({grub.DEFAULTS: f'GRUB_CMDLINE_LINUX="{defaults}"\n'} if defaults is not None else {})
+
+
+def dropin(name: str, text: str | None = None) -> dict[Source, str | Answer]:
+    """One file in a `NAME.d` directory of /etc; or none."""
+    sources = dropins.sources(name)
+    files = {f"/etc/{name}/a.conf": Content(text.encode())} if text is not None else {}
+    return {**nothing(sources), sources[0]: files, dropins.HIDING: ""}
 
 
 def look(*said: Said) -> Snapshot:

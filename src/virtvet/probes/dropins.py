@@ -1,4 +1,4 @@
-"""Configuration in `NAME.d` directories, as systemd and kmod read it: sysctl.d, modprobe.d, modules-load.d.
+"""Configuration in `NAME.d` directories, as systemd and kmod read it: sysctl.d, modprobe.d, tmpfiles.d, …
 
 Of several files with one name that in /etc counts, then /run, /usr/local/lib, /usr/lib; empty, or a link to /dev/null,
 it hides the others. All are read in the order of their names, wherever they are (sysctl.d(5), modprobe.d(5)).
@@ -13,7 +13,7 @@ from virtvet.errors import CannotLook
 from virtvet.snapshot.model import Absent, Snapshot, text_of
 from virtvet.snapshot.sources import Command, Glob, Source
 
-NAMES = ("sysctl.d", "modprobe.d", "modules-load.d")
+NAMES = ("sysctl.d", "modprobe.d", "modules-load.d", "tmpfiles.d", "systemd/system.conf.d")
 PLACES = ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
 HIDING = Command(
     (

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.probes import cgroup, daemon_config, kernel_cmdline, mounts, systemd, tmpfiles
+from virtvet.probes import cgroup, daemon_config, dropins, kernel_cmdline, mounts, sysctl, systemd, tmpfiles
 from virtvet.probes.kernel_cmdline import CommandLine
 from virtvet.probes.systemd import Units
 from virtvet.snapshot.model import Absent, Files, Snapshot, text_of
@@ -32,11 +32,12 @@ THP: Mapping[str, File] = {name: File(f"{MM}/transparent_hugepage/{name}") for n
 SWAPS = File("/proc/swaps")
 SWAP_UNITS = Glob("/etc/systemd/system/*.wants/*.swap")
 
-AT_BOOT: tuple[Source, ...] = (*kernel_cmdline.CONFIG_SOURCES, tmpfiles.LINES)
-POOL_SOURCES: tuple[Source, ...] = (*AT_BOOT, POOLS, NODE_POOLS, NODE_SURPLUS, USUAL_SIZE)
+AT_BOOT: tuple[Source, ...] = (*kernel_cmdline.CONFIG_SOURCES, *tmpfiles.SOURCES)
+IN_POOLS = (POOLS, NODE_POOLS, NODE_SURPLUS)
+POOL_SOURCES: tuple[Source, ...] = (*AT_BOOT, *dropins.sources(sysctl.DIRECTORY), *IN_POOLS, USUAL_SIZE)
 MOUNT_SOURCES: tuple[Source, ...] = (mounts.MOUNTS, QEMU_CONF)
 DEFAULT_SOURCES: tuple[Source, ...] = (*AT_BOOT, cgroup.MEMORY_INFO, USUAL_SIZE)
-KSM_SOURCES: tuple[Source, ...] = (KSM_RUN, KSM_SHARING, tmpfiles.LINES, *KSM_UNITS.sources)
+KSM_SOURCES: tuple[Source, ...] = (KSM_RUN, KSM_SHARING, *tmpfiles.SOURCES, *KSM_UNITS.sources)
 THP_SOURCES: tuple[Source, ...] = (*AT_BOOT, *THP.values())
 SWAP_SOURCES: tuple[Source, ...] = (SWAPS, SWAP_UNITS, mounts.FSTAB, mounts.SYSTEMD)
 
@@ -134,7 +135,8 @@ def _pages(text: str, line: CommandLine) -> int:
 
 
 def count_at_boot(snapshot: Snapshot, size: int, persistent: bool = True) -> Iterator[Reading]:
-    """What the command line reserves, unless sysctl.d or tmpfiles.d say otherwise, which are read after it."""
+    """What the command line reserves, unless tmpfiles.d or, for pages of the usual size, sysctl.d say otherwise, which
+    are read after it."""
     _must_persist(persistent)
     later = tmpfiles.written(snapshot, f"{pool(size)}/nr_hugepages")
     if later is not None:
@@ -142,7 +144,11 @@ def count_at_boot(snapshot: Snapshot, size: int, persistent: bool = True) -> Ite
         return
     for line in _lines(snapshot):
         found = reserved(line, _plain(snapshot, USUAL_SIZE))
-        yield Reading(found.pages.get(size, 0), line.source, _huge(line))
+        set_later = sysctl.line_in_effect(snapshot, "vm.nr_hugepages") if size == found.usual else None
+        if set_later is None:
+            yield Reading(found.pages.get(size, 0), line.source, _huge(line))
+        else:
+            yield Reading(_whole(set_later.value or "", set_later.file), set_later.file, set_later.text)
 
 
 def _huge(line: CommandLine) -> str:
