@@ -37,6 +37,27 @@ IMAGE = {
     *("TLS-KEY-1 server key", "TLS-KEY-2 server key", "TLS-NAME-1 server certificate/vm"),
     "DAEMON-START-2 libvirtd-tls.socket",
 }
+NFV = {
+    "HOST-IOMMU-6 passthrough",
+    *(f"ISOL-CPU-{number} {name}" for number, name in ((1, "isolcpus"), (2, "isolcpus"), (3, "nohz_full"))),
+    *("ISOL-CPU-4 rcu_nocbs", "ISOL-IRQ-1 interrupts", "ISOL-IRQ-2 default", "ISOL-IRQ-3 irqbalance"),
+    *("ISOL-SYSTEM-1 systemd", "ISOL-WORK-1 workqueues"),
+    *(f"HOST-MEM-{number} 1 GiB" for number in (1, 4)),
+    *(f"HOST-MEM-2 1 GiB node {node}" for node in (0, 1)),
+    *("HOST-MEM-5 default", "HOST-MEM-6 ksm", "HOST-MEM-7 enabled", "HOST-MEM-8 swap"),
+    *("HOST-CPU-1 all others", "HOST-CMDLINE-1 nmi_watchdog=0", "HOST-MOD-5 nested"),
+    *(f"HOST-CMDLINE-2 {word}" for word in ("mitigations=off", "idle=poll")),
+    *(f"HOST-MOD-{number} {module}" for number in (1, 2) for module in ("vfio-pci", "vhost_net")),
+    *(f"HOST-SYSCTL-1 {name}" for name in ("kernel.numa_balancing", "vm.swappiness")),
+    *("NEIGHBOUR-2 cores", "NEIGHBOUR-3 nodes", "SERVICE-FAILED-1 units"),
+    *(
+        f"SERVICE-UNIT-{number} {unit}"
+        for number in (1, 2)
+        for unit in ("libvirtd.socket", "ksmtuned.service", "irqbalance.service")
+    ),
+    *(f"MEM-BACK-{number} nf-1" for number in (1, 2, 3)),
+    "GUEST-STATE-1 nf-1",
+}
 OPTIONS = ("trans", "version", "cache", "posixacl")
 SHARED = HOST | {
     "GUEST-STATE-1 web1",
@@ -55,12 +76,13 @@ SHARED = HOST | {
     [
         ("kvm-baseline", BASELINE),
         ("passthrough", BASELINE | IOMMU),
+        ("nfv-host", BASELINE | IOMMU | NFV),
         ("shared-folders", SHARED),
         ("hypervisor-image", BASELINE | IMAGE),
     ],
 )
 def test_what_a_profile_asks(profile: str, asked: set[str]) -> None:
     (access,) = from_hostspecs(["local://"]).hosts.values()
-    target = HostTarget.unseen(access, load_profile(profile)).seen(["web1"])
+    target = HostTarget.unseen(access, load_profile(profile)).seen(["nf-1" if profile == "nfv-host" else "web1"])
     cases = {f"{check.control.id} {case.subject}" for check in catalogue.shipped() for case in check.cases(target)}
     assert cases == asked
