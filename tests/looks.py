@@ -20,10 +20,12 @@ from virtvet.probes import (
     confinement,
     devices,
     domain_xml,
+    host_memory,
     hostdevs,
     hotplug_rules,
     interfaces,
     iommu,
+    isolation,
     kernel,
     kernel_cmdline,
     kernel_release,
@@ -33,6 +35,7 @@ from virtvet.probes import (
     modules,
     nic_bandwidth,
     nodedev,
+    packages,
     partitions,
     pci,
     pins,
@@ -40,10 +43,12 @@ from virtvet.probes import (
     qmp,
     ram,
     sysctl,
+    systemd,
     threads,
     vcpus,
     vulnerabilities,
 )
+from virtvet.probes.systemd import Units
 from virtvet.snapshot.model import Absent, Answer, Snapshot
 from virtvet.snapshot.sources import HostSource, Source
 
@@ -108,6 +113,20 @@ KERNEL = (
     *map(sysctl.file, ("vm.swappiness", "fs.aio-max-nr", "net.ipv4.conf.mgmt0.rp_filter", "kernel.randomize_va_space")),
     *(*sysctl.CONFIG_SOURCES, vulnerabilities.ALL, vulnerabilities.SMT),
 )
+UNITS = Units.of(("fstrim.timer", "ksmtuned.service", "libvirtd.service", "serial-getty@ttyS0.service", "ssh.service"))
+PACKAGES = ("libvirt-daemon-system", "qemu-system-x86", "telnetd")
+TUNING = tuple(
+    dict.fromkeys(
+        (
+            *(*host_memory.POOL_SOURCES, *host_memory.MOUNT_SOURCES, *host_memory.DEFAULT_SOURCES),
+            *(*host_memory.KSM_SOURCES, *host_memory.THP_SOURCES, *host_memory.SWAP_SOURCES),
+            *(*isolation.CPU_SOURCES, *isolation.IRQ_SOURCES, *isolation.DEFAULT_SOURCES),
+            *(*isolation.BALANCER_SOURCES, *isolation.SYSTEM_SOURCES, isolation.WORKQUEUES),
+            *(*UNITS.sources, systemd.FAILED, *packages.sources(PACKAGES)),
+        )
+    )
+)
+"""What profiles/lab-image.yaml asks of host.memory, host.isolation and host.services."""
 RECORDINGS: Mapping[str, Recording] = {
     V1: Recording(
         "hv1", ("web1", "db1"), GROUPS, elements=("memory", "memtune", "vcpu", "iothreads", "cputune", "resource")
@@ -159,6 +178,7 @@ RECORDINGS: Mapping[str, Recording] = {
         elements=("hostdev",),
         in_lab=False,
     ),
+    "tuning/hv3": Recording("hv3", (), TUNING, in_lab=False),
     "qemu/hv1": Recording("hv1", ("web1", "db1", "plain1", "app1"), qemu.SOURCES),
     "qemu/hv2": Recording("hv2", ("web2", "mute2", "hand2"), qemu.SOURCES),
 }

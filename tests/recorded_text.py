@@ -237,7 +237,7 @@ def label(source: Source) -> str:
     match source:
         case Command(argv):
             name = NAMED.get(source, " ".join(argv))
-            if not re.fullmatch(r"[^\n]{1,100}", name):
+            if not re.fullmatch(r"[^\n]{1,200}", name):
                 raise ValueError(f"this command needs a name: {name[:100]!r}")
             return name
         case File() | Stat() | Glob() | Tree() | Processes() | Libvirt() | Qmp() | NodeDevice():
