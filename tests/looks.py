@@ -178,7 +178,7 @@ RECORDINGS: Mapping[str, Recording] = {
         elements=("hostdev",),
         in_lab=False,
     ),
-    "tuning/hv3": Recording("hv3", (), TUNING, in_lab=False),
+    "tuning/hv3": Recording("hv3", (), TUNING, without=r"^/lib/|^/usr/lib/tmpfiles\.d/(?!debian|x11|systemd-nologin)"),
     "qemu/hv1": Recording("hv1", ("web1", "db1", "plain1", "app1"), qemu.SOURCES),
     "qemu/hv2": Recording("hv2", ("web2", "mute2", "hand2"), qemu.SOURCES),
 }
