@@ -14,7 +14,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         name="huge pages are given back to the system",
         on="hv3",
-        breaks=f"echo 10 > {_POOL}",
+        breaks=f"echo 12 > {_POOL}",
         restores=f"echo 16 > {_POOL}",
         departs={"HOST-MEM-1 2 MiB": "actual", "HOST-MEM-2 2 MiB node 0": "actual"},
     ),
@@ -28,7 +28,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         name="somebody has taken the huge pages",
         on="hv4",
-        breaks="fallocate -l 20M /dev/hugepages/taken",
+        breaks="free=$(cat /sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages); "
+        "fallocate -l $((2 * free - 2))M /dev/hugepages/taken",
         restores="rm /dev/hugepages/taken",
         departs={"HOST-MEM-3 2 MiB": "actual"},
     ),
