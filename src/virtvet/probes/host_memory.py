@@ -13,7 +13,7 @@ from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import cgroup, daemon_config, dropins, kernel_cmdline, mounts, sysctl, systemd, tmpfiles
 from virtvet.probes.kernel_cmdline import CommandLine
-from virtvet.probes.systemd import Units
+from virtvet.probes.systemd import NO_SYSTEMD, Units
 from virtvet.snapshot.model import Absent, Files, Snapshot, text_of
 from virtvet.snapshot.sources import File, Glob, Source, Tree
 from virtvet.units import parse_size
@@ -235,9 +235,14 @@ def ksm(snapshot: Snapshot, _persistent: bool = True) -> Reading:
 
 
 def ksm_at_boot(snapshot: Snapshot, persistent: bool = True) -> Iterator[Reading]:
-    """ "on" where ksm.service or ksmtuned.service is enabled or tmpfiles.d writes 1; else "off", as a kernel starts."""
+    """ "on" where ksm.service or ksmtuned.service is enabled or tmpfiles.d writes 1; else "off", as a kernel starts.
+
+    Without systemd nobody knows what starts it: NotApplicable is raised.
+    """
     _must_persist(persistent)
     units = [systemd.enabled(snapshot, KSM_UNITS, name) for name in KSM_UNITS.names]
+    if any(one.value == NO_SYSTEMD for one in units):
+        raise NotApplicable(NO_SYSTEMD)
     if starting := next((one for one in units if one.value == "enabled"), None):
         yield Reading("on", starting.source, starting.excerpt)
         return
