@@ -127,6 +127,13 @@ def test_nothing_is_written_down_twice() -> None:
     assert assign({}) == ()
 
 
+def test_what_libvirt_would_not_store_is_not_tried() -> None:
+    """Without any <boot order> it stores a <boot dev>."""
+    stored = without(CONFIG)[CONFIG].replace("  <devices>", "  <os><boot dev='hd'/></os>\n  <devices>")
+    with pytest.raises(CannotMend, match="beside the <boot dev>"):
+        assign({CONFIG: stored})
+
+
 @pytest.mark.parametrize("edits", [without(LIVE), {"hostdevs.HELD": ""}, {LIVE: None}, {CONFIG: None}])
 def test_a_running_guest_is_left_alone(edits: Edits) -> None:
     with pytest.raises(CannotMend, match=r"restart it|shut off|transient"):

@@ -100,6 +100,8 @@ def assign(snapshot: Snapshot, case: Case, target: HostTarget) -> tuple[Change, 
         raise CannotMend("a running guest has to help when a device comes or goes: restart it, or virsh attach-device")
     if hostdevs.of_address(stored, address) is not None:
         return ()
+    if running.find("boot") is not None and stored.find("os/boot") is not None:
+        raise CannotMend("libvirt takes no <boot order> of a device beside the <boot dev> that is stored for all")
     words = (snapshot.machine, guest, stored.findtext("uuid") or "", address, as_stored(running))
     step = Step(Assign(*words, there=True), (Assign(*words, there=False),))
     return (Change(f"give {guest} {address} at its next start, too", Risk.LIVE, (step,)),)

@@ -7,12 +7,12 @@ from tests.lab.faults import Fault
 _PCI = "/sys/bus/pci"
 _DEVICES = f"{_PCI}/devices"
 _HOSTS, _GIVEN, _FIRST, _SECOND, _SPARE = "0000:00:08.0", "0000:01:00.0", "0000:03:01.0", "0000:03:02.0", "0000:03:03.0"
-_UNTIL = "i=0; until {}; do i=$((i+1)); [ $i -lt 100 ]; sleep 0.1; done"
+_UNTIL = "i=0; until {}; do i=$((i+1)); [ $i -lt 150 ]; sleep 0.1; done"
 _KNOWN = "virsh -q nodedev-dumpxml {} >/dev/null 2>&1"
 _RESCAN = f"echo 1 >{_PCI}/rescan; udevadm settle"
-_XML = "/run/virtvet-nic.xml"
-STORED = f"virsh dumpxml --inactive nic >{_XML}"
-DEFINE = f"virsh -q define {_XML}; rm {_XML}"
+XML = "/run/virtvet-nic.xml"
+STORED = f"virsh dumpxml --inactive nic >{XML}"
+DEFINE = f"virsh -q define {XML}; rm {XML}"
 _DEVICE = """\
 <hostdev mode='subsystem' type='pci' managed='{managed}'>
 <source><address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></source>
@@ -21,16 +21,23 @@ AS_STATED = _DEVICE.format(managed="yes", slot="0x0a", more="<boot order='1'/><r
 _OTHERWISE = _DEVICE.format(managed="no", slot="0x0b", more="")
 
 
+_BACK = _UNTIL.format("[ -e /sys/class/net/pt0 ]")
+"""libvirt gives a managed device back some time after it is out of the guest's XML."""
+
+
 def _live(verb: str, xml: str) -> str:
     """Plug or unplug it in the running guest."""
     wait = _UNTIL.format("! virsh dumpxml nic | grep -q '<hostdev'") if verb == "detach" else "true"
     return f"virsh -q {verb}-device nic /dev/stdin --live <<'XML'\n{xml}\nXML\n{wait}"
 
 
-def _inside(command: str) -> str:
-    """Have the guest's console do it: a device that was plugged in is not brought up by itself."""
-    return f"printf '\\n{command}\\n' >$(virsh -q ttyconsole nic)"
-
+_UP = "until ip link set eth1 up && [ $(cat /sys/class/net/eth1/carrier) = 1 ]; do sleep 1; done"
+_CONSOLE = "/var/log/libvirt/console/nic.log"
+_PLUGGED = f"""n=$(date +%s)
+{{ printf '\n%s; echo card-$((%s + 1))\n' '{_UP}' $n
+{_UNTIL.format(f"grep -q card-$((n + 1)) {_CONSOLE}")}; }} >$(virsh -q ttyconsole nic)"""
+"""A card that was plugged in is not brought up by itself: the guest's console is told to. QEMU looks once a second
+whether somebody is there, so the console is kept open until that is done."""
 
 FAULTS: tuple[Fault, ...] = (
     # the host's devices
@@ -110,7 +117,7 @@ FAULTS: tuple[Fault, ...] = (
         name="a guest's card is stored as another would have it",
         on="hv3",
         breaks=f"{STORED}; sed \"/<hostdev/,/<.hostdev/ {{ s/managed='yes'/managed='no'/; s/slot='0x0a'/slot='0x0b'/; "
-        f"/<boot order/d; s/bar='off'/bar='on'/; }}\" {_XML} | virsh -q define /dev/stdin",
+        f"/<boot order/d; s/bar='off'/bar='on'/; }}\" {XML} | virsh -q define /dev/stdin",
         restores=DEFINE,
         departs={"HOSTDEV-3": "config", "HOSTDEV-4": "config", "HOSTDEV-5": "config"},
     ),
@@ -118,28 +125,28 @@ FAULTS: tuple[Fault, ...] = (
         name="a guest's card loses its driver inside",
         on="hv3/nic",
         breaks=f"echo 0000:00:0a.0 >{_PCI}/drivers/e1000e/unbind",
-        restores=f"echo 0000:00:0a.0 >{_PCI}/drivers/e1000e/bind; sleep 1; ip link set eth1 up; sleep 2",
+        restores=f"echo 0000:00:0a.0 >{_PCI}/drivers/e1000e/bind; {_UP}",
         departs={"HOSTDEV-6": "guest", "HOSTDEV-7": "guest", "HOSTDEV-8": "guest"},
     ),
     Fault(
         name="a guest gives its card another MAC address",
         on="hv3/nic",
         breaks="ip link set eth1 down; ip link set eth1 address 52:54:00:79:00:99; ip link set eth1 up",
-        restores="ip link set eth1 down; ip link set eth1 address 52:54:00:79:00:02; ip link set eth1 up; sleep 2",
+        restores=f"ip link set eth1 down; ip link set eth1 address 52:54:00:79:00:02; {_UP}",
         departs={"HOSTDEV-6": "guest"},
     ),
     Fault(
         name="a guest's card is down",
         on="hv3/nic",
         breaks="ip link set eth1 down",
-        restores="ip link set eth1 up; sleep 2",
+        restores=_UP,
         departs={"HOSTDEV-8": "guest"},
     ),
     Fault(
         name="a guest's card is pulled while it runs, and goes back to the host",
         on="hv3",
-        breaks=_live("detach", AS_STATED),
-        restores=_live("attach", AS_STATED) + "; " + _inside("ip link set eth1 up") + "; sleep 3",
+        breaks=_live("detach", AS_STATED) + "; " + _BACK,
+        restores=_live("attach", AS_STATED) + "\n" + _PLUGGED,
         departs={
             "HOSTDEV-1": "live actual guest",
             "HOSTDEV-2": "actual",
@@ -151,18 +158,23 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         name="a guest's card is plugged in again, otherwise",
         on="hv3",
-        breaks=_live("detach", AS_STATED)
-        + "; virsh -q nodedev-detach pci_0000_01_00_0; "
-        + _live("attach", _OTHERWISE)
-        + "; "
-        + _inside("ip link set eth1 up")
-        + "; sleep 3",
-        restores=_live("detach", _OTHERWISE)
-        + "; "
-        + _live("attach", AS_STATED)
-        + "; "
-        + _inside("ip link set eth1 up")
-        + "; sleep 3",
+        breaks="\n".join(
+            (
+                _live("detach", AS_STATED),
+                _BACK,
+                "virsh -q nodedev-detach pci_0000_01_00_0",
+                _live("attach", _OTHERWISE),
+                _PLUGGED,
+            )
+        ),
+        restores="\n".join(
+            (
+                _live("detach", _OTHERWISE),
+                "virsh -q nodedev-reattach pci_0000_01_00_0",  # else it stays at vfio-pci, though managed, for good
+                _live("attach", AS_STATED),
+                _PLUGGED,
+            )
+        ),
         departs={"HOSTDEV-3": "live", "HOSTDEV-4": "live", "HOSTDEV-5": "live"},
     ),
 )
