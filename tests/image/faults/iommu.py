@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.lab.faults import Fault
 
 GRUB = "/boot/grub/grub.cfg"
+GROUPS = "/sys/kernel/iommu_groups"
 SETTINGS = "/etc/default/grub"
 OPTIONS = "/etc/modprobe.d/unsafe.conf"
 RNG = "0000:00:06.0"
@@ -38,11 +39,13 @@ def _of_type(kind: str) -> str:
 
 
 FAULTS: tuple[Fault, ...] = (
-    _hidden(
-        "the kernel has no IOMMU groups",
-        "/sys/kernel/iommu_groups",
-        "true",
-        {"HOST-IOMMU-2": "actual", "HOST-IOMMU-3": "actual", "HOST-IOMMU-7": "actual"},
+    Fault(
+        name="all IOMMU groups are VFIO's own, for devices without an IOMMU",
+        on="hv3",
+        breaks=f"cp -a {GROUPS} /run/groups; for group in /run/groups/*; do echo vfio-noiommu >$group/name; done; "
+        f"mount --bind /run/groups {GROUPS}",
+        restores=f"umount {GROUPS}; rm -r /run/groups",
+        departs={"HOST-IOMMU-2": "actual", "HOST-IOMMU-3": "actual", "HOST-IOMMU-7": "actual"},
     ),
     _hidden("the IOMMU is another than stated", "/sys/class/iommu", "mkdir ivhd0", {"HOST-IOMMU-4": "actual"}),
     _hidden(
