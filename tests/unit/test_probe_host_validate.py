@@ -142,6 +142,7 @@ ALL = ("cpu", "cpuacct", "cpuset", "memory", "devices", "blkio", "freezer")
         (V2, Content(b"pids\n"), FUNCTION, {"cpuacct", "devices"}),
         (HYBRID, Content(b""), said(""), set(ALL)),
         (HYBRID.replace(b",freezer", b",pids"), Content(b"hugetlb\n"), said(""), set(ALL) - {"freezer"}),
+        (HYBRID.replace(b"cpuacct", b"pids"), Content(b""), said("x", 0), set(ALL) - {"cpuacct"}),
         (b"", Absent(), said("", 1), set()),
         (b"cgroup /x cgroup rw,cpu,cpuacct 0 0\n", Absent(), said("", 1), {"cpu", "cpuacct"}),
         (b"cgroup /x cgroup rw,cpuset 0 0\n", Absent(), said("", 1), {"cpuset"}),

@@ -167,11 +167,12 @@ def controller(snapshot: Snapshot, name: str) -> Reading:
 
 
 def _unified(snapshot: Snapshot, name: str, at: str) -> Reading:
+    source = File(f"{at}/cgroup.controllers")
+    if not (offered := _text(snapshot, source).strip()):
+        return Reading(False, str(source), f"cgroup v2 at {at} has no controllers: cgroup v1 keeps them, but not {name}")
     if name == "devices":
         done = snapshot.read(DEVICES_BPF)
         return Reading(done.returncode == 0, "/proc/kallsyms", done.stdout.decode("ascii", "replace").strip())
-    source = File(f"{at}/cgroup.controllers")
-    offered = _text(snapshot, source).strip()
     # cpuacct is no controller of cgroup v2: cpu.stat is always there
     return Reading(name == "cpuacct" or _V2_NAMES.get(name, name) in offered.split(), str(source), offered)
 

@@ -110,6 +110,7 @@ def cpuset_config(snapshot: Snapshot, partition: str, what: str, stated: bool) -
 
 def cpuset_live(snapshot: Snapshot, partition: str, what: str, stated: bool) -> Reading:
     """As `cpuset_config`, by systemd's answer."""
+    existing(snapshot, partition, "cpuset")
     return _cpuset(snapshot, partition, what, stated, slices.live)
 
 
@@ -139,6 +140,7 @@ def limit_config(snapshot: Snapshot, partition: str, name: str, wanted: Amount |
 
 def limit_live(snapshot: Snapshot, partition: str, name: str, wanted: Amount | Share) -> Reading:
     """What systemd says it gave the partition, as `limit_config`."""
+    existing(snapshot, partition, LIMITS[name].controller)
     return _limit(snapshot, partition, name, wanted, slices.live)
 
 

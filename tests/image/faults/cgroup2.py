@@ -79,8 +79,20 @@ GROUPS = (
         "set -- /sys/fs/cgroup/machine.slice/*nic.scope; echo $pid >$1/libvirt/cgroup.procs",
         "echo $pid >$in/cgroup.procs; for task in /proc/$pid/task/*; do echo ${task##*/} >$in/emulator/cgroup.threads; "
         "done; echo $vcpu >$in/vcpu0/cgroup.threads; echo $io >$in/iothread1/cgroup.threads",
+        # what holds for it now is what its new group has
         {
             "PLACE-1 tuned": "actual",
+            "CPU-PIN-1 tuned/vcpu0": "actual",
+            "CPU-PIN-3 tuned/iothread1": "error",
+            "CPU-BW-1 tuned/guest/shares": "actual",
+            "CPU-BW-2 tuned/vcpu/quota": "actual",
+            "CPU-BW-3": "actual",
+            "CPU-BW-4": "error",
+            "CPU-BW-5 tuned/guest/quota": "actual",
+            **{f"MEM-LIMIT-{number}": "actual" for number in (1, 2, 3)},
+            "BLKIO-1 tuned": "actual",
+            "BLKIO-2 tuned/dev/vda/read_bytes": "actual",
+            "BLKIO-2 tuned/dev/vda/write_iops": "actual",
         },
     ),
     _host(
@@ -266,7 +278,7 @@ BACKED = (
         "hv3",
         "prlimit --pid $(cat /run/libvirt/qemu/backed.pid) --memlock=8388608",
         "prlimit --pid $(cat /run/libvirt/qemu/backed.pid) --memlock=unlimited",
-        {"MEM-BACK-2 backed": "actual"},
+        {"MEM-BACK-2 backed": "actual", "QEMU-LIMIT-1 backed": "actual"},
     ),
 )
 
