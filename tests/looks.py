@@ -132,7 +132,7 @@ RECORDINGS: Mapping[str, Recording] = {
         "hv1", ("web1", "db1"), GROUPS, elements=("memory", "memtune", "vcpu", "iothreads", "cputune", "resource")
     ),
     V2_TUNED: Recording(
-        *("hv3", ("tuned", "nic"), (*GROUPS, blkio.node("/dev/vda"), nic_bandwidth.TC, *KEPT)),
+        *("hv3", ("tuned", "nic"), (*GROUPS, blkio.node("/dev/vda"), interfaces.TAPS, nic_bandwidth.TC, *KEPT)),
         elements=("memory", "memtune", "vcpu", "iothreads", "cputune", "resource", "blkiotune", "interface"),
     ),
     V2: Recording("systemd", ("anchor",), (*GROUPS, blkio.node(DISK)), in_lab=False),

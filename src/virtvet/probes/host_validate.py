@@ -169,7 +169,7 @@ def controller(snapshot: Snapshot, name: str) -> Reading:
 def _unified(snapshot: Snapshot, name: str, at: str) -> Reading:
     source = File(f"{at}/cgroup.controllers")
     if not (offered := _text(snapshot, source).strip()):
-        return Reading(False, str(source), f"cgroup v2 at {at} has no controllers: cgroup v1 keeps them, but not {name}")
+        return Reading(False, str(source), f"cgroup v2 at {at} has no controllers, and cgroup v1 not {name}")
     if name == "devices":
         done = snapshot.read(DEVICES_BPF)
         return Reading(done.returncode == 0, "/proc/kallsyms", done.stdout.decode("ascii", "replace").strip())
