@@ -260,12 +260,20 @@ def test_commands(ask) -> None:
         Command(("printf", "%s", "$(id) `id` 'quoted' *")),
         Command(("no-such-command", "x")),
         Command(("cat",)),
-        Command(("sh", "-c", "yes")),
+        Command(("sh", "-c", f"yes | head -c {MAX_OUTPUT + 1}")),
         Command(("sh", "-c", "yes | head -c 3000000 >&2")),
     ) == [
         *(Completed(3, b"o\0", b"e"), Completed(0, b"$(id) `id` 'quoted' *", b""), Absent(), Completed(0, b"", b"")),
         *(TooLarge(MAX_OUTPUT), Completed(0, b"", b"y\n" * 1_500_000)),
     ]
+
+
+def test_a_command_without_end_takes_those_after_it_along(ask, tmp_path: Path) -> None:
+    path = write(tmp_path / "file", b"whole")
+    for endless in ("yes", "yes >&2"):
+        assert ask(Command(("echo", "x")), Command(("sh", "-c", endless)), Command(("echo", "y")), File(path)) == [
+            *(Completed(0, b"x\n", b""), TooLarge(MAX_BULK), TooLarge(MAX_BULK), Content(b"whole")),
+        ]
 
 
 def test_what_cannot_be_asked_for_says_so(ask) -> None:

@@ -378,8 +378,10 @@ def _status(record: bytes) -> tuple[str, Status]:
 def _command(i: int, said: Said) -> Answer:
     if f"none {i}" in said.out:
         return Absent()
-    out, err = said.out[f"run {i}"], said.err[f"run {i}"]
-    [returncode] = [int(rc) for rc, _out, _err in said.under(f"ran {i}")]
+    ends = [rc for rc, _out, _err in said.under(f"ran {i}") if f"ran {i} {rc}" in said.err]
+    if not ends:
+        return TooLarge(MAX_BULK)
+    out, err, returncode = said.out[f"run {i}"], said.err[f"run {i}"], int(ends[0])
     if returncode in (124, 137):
         return LATE
     if max(len(out), len(err)) > MAX_OUTPUT:

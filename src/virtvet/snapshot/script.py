@@ -26,10 +26,11 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeGuard, TypeVar
 
-from virtvet.snapshot.sources import MAX_FILE, MAX_OUTPUT, Command, File, Glob, HostSource, Processes, Stat, Tree
+from virtvet.snapshot.sources import MAX_FILE, Command, File, Glob, HostSource, Processes, Stat, Tree
 
 MAX_BULK = 32 << 20
-"""Bytes that all files together may have; more is the fact `TooLarge` for those that were cut off."""
+"""Bytes that all files together, and each stream of all commands together, may have; more is the fact `TooLarge` for
+those that were cut off."""
 
 COMMAND_SECONDS = 10
 """How long one command may take; more is the fact `Unreadable`."""
@@ -54,10 +55,8 @@ run() {{
   i=$1; shift
   command -v "$1" >/dev/null 2>&1 || {{ f "none $i"; return; }}
   f "run $i"
-  r=$({{ {{
-    {{ $T "$@" 3>&- 4>&- 5>&- 6>&-; echo "$?" >&3; }} 2>&1 1>&4 | head -c {most} >&6
-  }} 4>&1 | head -c {most} >&5; }} 3>&1)
-  f "ran $i $r"
+  $T "$@" 3>&- 5>&- 6>&-
+  f "ran $i $?"
 }}
 for t in find xargs head grep stat sort; do command -v "$t" >/dev/null 2>&1 || f "lacks $t"; done
 G= ONCE=cat; grep -azHZ '' /dev/null >/dev/null 2>&1; [ "$?" -gt 1 ] || {{ G=1 ONCE='sort -zu' FILES={one_grep}; }}
@@ -110,6 +109,10 @@ STATS = r"""set --; for p in {paths}; do if [ -e "$p" ]; then set -- "$@" "$p"; 
 f stat; if [ "$#" -gt 0 ]; then stat -L -c "%a %u %g %s %U %G %F:%n $B" -- "$@"; fi
 """
 
+COMMANDS = r"""{{ {{
+{runs}}} 2>&1 1>&3 | head -c {bulk} >&6; }} 3>&1 | head -c {bulk} >&5
+"""
+
 S = TypeVar("S")
 
 
@@ -121,11 +124,10 @@ def script(sources: Sequence[HostSource], boundary: str) -> bytes:
         "files": shlex.quote(A_FILE_EACH.format(most=most)),
         "one_grep": shlex.quote(ONE_GREP.format(limit=most - 1)),
         "seconds": COMMAND_SECONDS,
-        "most": MAX_OUTPUT + 1,
     }
     asked = [(i, source) for i, source in enumerate(sources) if askable(source)]
     parts = [HEAD.format(**quoted), *_lines(asked, bulk), "set --\n", *_files(asked), _read(asked, bulk)]
-    parts += [*_stats(asked), *_commands(asked)]
+    parts += [*_stats(asked), *_commands(asked, bulk)]
     # One compound command: a shell that got only half of it runs nothing.
     return ("{\n" + "".join(parts) + "f end\nexit 0\n}\n").encode("utf-8", "surrogateescape")
 
@@ -209,10 +211,10 @@ def _stats(asked: Asked) -> Iterable[str]:
         yield STATS.format(paths=_quoted(paths))
 
 
-def _commands(asked: Asked) -> Iterable[str]:
-    for i, source in asked:
-        if isinstance(source, Command):
-            yield f"run {i} {shlex.join(source.argv)}\n"
+def _commands(asked: Asked, bulk: int) -> Iterable[str]:
+    """One bound for all of them: a pipe for each would cost more than most commands do."""
+    if runs := [f"run {i} {shlex.join(source.argv)}\n" for i, source in asked if isinstance(source, Command)]:
+        yield COMMANDS.format(runs="".join(runs), bulk=bulk)
 
 
 def _quoted(words: Iterable[str]) -> str:

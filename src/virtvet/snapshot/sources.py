@@ -11,7 +11,7 @@ from dataclasses import dataclass
 MAX_FILE = 1 << 20
 """Bytes of one file that are kept; more is the fact `TooLarge`."""
 MAX_OUTPUT = 16 << 20
-"""Bytes of each stream of a command. QEMU's arguments of a guest with many disks are more than 10 KiB."""
+"""Bytes of each stream of one command. QEMU's arguments of a guest with many disks are more than 10 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
