@@ -66,6 +66,43 @@ LIMITS = (
     _file("v2: a vCPU's cpuset.cpus is changed", "$in/vcpu0/cpuset.cpus", 0, "0-1", "CPU-PIN-1 tuned/vcpu0"),
 )
 
+GROUPS = (
+    _host(
+        "v2: an iothread is in a vCPU's group",
+        "echo $io >$in/vcpu0/cgroup.threads",
+        "echo $io >$in/iothread1/cgroup.threads",
+        # its CPUs are those of the group that it is in
+        {"PLACE-2 tuned": "actual", "CPU-PIN-3 tuned/iothread1": "actual"},
+    ),
+    _host(
+        "v2: a guest's process is in another guest's scope",
+        "set -- /sys/fs/cgroup/machine.slice/*nic.scope; echo $pid >$1/libvirt/cgroup.procs",
+        "echo $pid >$in/cgroup.procs; for task in /proc/$pid/task/*; do echo ${task##*/} >$in/emulator/cgroup.threads; "
+        "done; echo $vcpu >$in/vcpu0/cgroup.threads; echo $io >$in/iothread1/cgroup.threads",
+        # what holds for it now is what its new group has
+        {
+            "PLACE-1 tuned": "actual",
+            "CPU-PIN-1 tuned/vcpu0": "actual",
+            "CPU-PIN-3 tuned/iothread1": "error",
+            "CPU-BW-1 tuned/guest/shares": "actual",
+            "CPU-BW-2 tuned/vcpu/quota": "actual",
+            "CPU-BW-3": "actual",
+            "CPU-BW-4": "error",
+            "CPU-BW-5 tuned/guest/quota": "actual",
+            **{f"MEM-LIMIT-{number}": "actual" for number in (1, 2, 3)},
+            "BLKIO-1 tuned": "actual",
+            "BLKIO-2 tuned/dev/vda/read_bytes": "actual",
+            "BLKIO-2 tuned/dev/vda/write_iops": "actual",
+        },
+    ),
+    _host(
+        "v2: systemd is told other CPUs for a scope",
+        "systemctl set-property --runtime $unit AllowedCPUs=1",
+        "systemctl set-property --runtime $unit AllowedCPUs=0-1",  # an empty one leaves the kernel's as it is
+        {"CPU-PIN-1 tuned/vcpu0": "actual", "CPU-PIN-2 tuned/emulator": "actual"},
+    ),
+)
+
 PROD, UNIT = "/machine/prod", "/etc/systemd/system/machine-prod.slice"
 
 
@@ -113,19 +150,47 @@ SLICES = (
         },
     ),
     Fault(
+        "a slice's file allows more memory at the next boot",
+        "hv3",
+        f"sed -i s/^MemoryMax=1G/MemoryMax=2G/ {UNIT}",
+        f"sed -i s/^MemoryMax=2G/MemoryMax=1G/ {UNIT}",
+        {f"PART-LIMIT-1 {PROD} memory": "config"},
+    ),
+    Fault(
         "a slice's drop-in is gone",
         "hv3",
         f"mv {UNIT}.d/cpu.conf /run/was.conf",
         f"mv /run/was.conf {UNIT}.d/cpu.conf",
         {f"PART-LIMIT-1 {PROD} cpu_quota": "config"},
     ),
+    Fault(
+        "a drop-in leaves a slice other CPUs at the next boot",
+        "hv3",
+        f"printf '[Slice]\\nAllowedCPUs=\\nAllowedCPUs=1\\n' >{UNIT}.d/less.conf",
+        f"rm {UNIT}.d/less.conf",
+        {f"PART-CPUSET-1 {PROD} cpus": "config"},
+    ),
+    _file("v2: pids.max of a slice is changed", f"{SLICE}/pids.max", 4096, 100000, f"PART-LIMIT-1 {PROD} pids"),
+    _file(
+        "v2: the slice above a slice has less memory",
+        "/sys/fs/cgroup/machine.slice/memory.max",
+        "max",
+        900 * MIB,
+        f"PART-LIMIT-1 {PROD} memory",
+    ),
 )
 
 NET = "tuned/net1"
+TUNE = "virsh -q domiftune tuned tuned1"
 POLICE = (
     "tc qdisc add dev tuned1 ingress; tc filter add dev tuned1 parent ffff: protocol all u32 match u32 0 0 "
     "police rate 4000kbit burst 500kb mtu 64kb drop flowid :1"
 )
+INBOUND = "1000,2000,1024"
+
+
+def _class(dev: str, name: str, rate: str) -> str:
+    return f"tc class change dev {dev} parent {name.partition(':')[0]}: classid {name} htb {rate}"
 
 
 FLOOR = "class=$(tc class show dev virbr0 | sed -n 's/^class htb \\(1:[3-9]\\) .*/\\1/p'); "
@@ -145,11 +210,32 @@ TRAFFIC = (
         {f"NIC-BW-2 {NET}/outbound/average": "actual"},
     ),
     Fault(
+        "what a guest sends is given more, while it runs",
+        "hv3",
+        f"{TUNE} --outbound 600 --live",
+        f"{TUNE} --outbound 500 --live",
+        {f"NIC-BW-2 {NET}/outbound/average": "live actual"},
+    ),
+    Fault(
         "the floor of a bridge's class is lowered",
         "hv3",
         f"{FLOOR}tc class change dev virbr0 parent 1:1 classid $class htb rate 1mbit ceil 1600mbit",
         f"{FLOOR}tc class change dev virbr0 parent 1:1 classid $class htb rate 2400kbit ceil 1600mbit",
         {f"NIC-BW-3 {NET}/inbound/floor": "actual"},
+    ),
+    Fault(
+        "an interface is promised less, while the guest runs",
+        "hv3",
+        f"{TUNE} --inbound {INBOUND},200 --live",
+        f"{TUNE} --inbound {INBOUND},300 --live",
+        {f"NIC-BW-3 {NET}/inbound/floor": "live actual"},
+    ),
+    Fault(
+        "an interface is promised nothing at the next start",
+        "hv3",
+        f"{TUNE} --inbound {INBOUND} --config",
+        f"{TUNE} --inbound {INBOUND},300 --config",
+        {f"NIC-BW-3 {NET}/inbound/floor": "config"},
     ),
 )
 
@@ -176,7 +262,17 @@ QEMU = (
     ),
 )
 
+START = "virsh -q destroy backed; virsh -q create"
 BACKED = (
+    Fault(
+        "a guest was started without its huge pages, unlocked",
+        "hv3",
+        "virsh dumpxml --inactive backed | sed '/<hugepages>/,/<.hugepages>/d;/<locked/d' >/run/backed.xml; "
+        f"{START} /run/backed.xml",
+        "virsh -q destroy backed; virsh -q start backed; rm /run/backed.xml",
+        {"MEM-BACK-1 backed": "live actual", "MEM-BACK-2 backed": "live actual"},
+        deadline=40,
+    ),
     Fault(
         "a guest may lock less than its memory",
         "hv3",
@@ -194,6 +290,14 @@ SOCKETS = (
         "systemctl -q enable libvirtd-tls.socket",
         {"DAEMON-START-2": "config"},
     ),
+    Fault(
+        "libvirt's TLS socket is stopped, and the daemon still has it",
+        "hv3",
+        "systemctl stop libvirtd-tls.socket",
+        "systemctl stop libvirtd.service; systemctl start libvirtd-tls.socket libvirtd.service",
+        {"DAEMON-START-2": "live"},
+        deadline=40,
+    ),
 )
 
-FAULTS = (*LIMITS, *SLICES, *TRAFFIC, *QEMU, *BACKED, *SOCKETS)
+FAULTS = (*LIMITS, *GROUPS, *SLICES, *TRAFFIC, *QEMU, *BACKED, *SOCKETS)
