@@ -83,7 +83,8 @@ def image(cache: Path, say: Progress) -> Image:
         try:
             _build(cache, kernel, draft, say)
             _forget_old(wanted)
-            draft.rename(wanted)
+            if not wanted.is_dir():  # another has built it meanwhile
+                draft.rename(wanted)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     return Image(wanted)

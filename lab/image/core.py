@@ -21,7 +21,7 @@ from lab.image.warm import frozen, memory, warm
 from lab.machine import wait_until
 from lab.progress import Progress
 
-SILENT = 15
+SILENT = 20
 """Seconds after which a clone that says nothing is thrown away."""
 CLONES = 3
 """One clone in some dozens stays silent: so often another is made."""

@@ -118,7 +118,7 @@ class ImageHost:
         if not self.pid:
             raise LabError(f"{self.name} has ended: {(self.folder / 'qemu.log').read_text().strip()[-600:]}")
         try:
-            return self.run(["true"], check=False, timeout=3).returncode == 0
+            return self.run(["true"], check=False, timeout=8).returncode == 0
         except LabError:
             return False  # a silent one lets the client wait
 

@@ -10,28 +10,29 @@ from lab.image import ImageLab
 from tests.image.conftest import PROFILE
 from tests.image.faults import FAULTS
 from tests.lab.faults import Fault
-from tests.lab.judging import departures, unlike
+from tests.lab.judging import unlike
+from tests.lab.proving import Proofs, Stage
+
+SLOW = 90
+"""Seconds for a look: a process takes 40 ms to start under TCG."""
 
 
 @pytest.fixture(scope="module")
-def healed(image_lab: ImageLab) -> Iterator[dict[str, Fault]]:
-    """The last fault of each host, restored: the next look at it must find the next fault and nothing else; the last
-    ones are looked at here."""
-    last: dict[str, Fault] = {}
-    yield last
-    for fault in last.values():
-        found = departures(image_lab.inventory, PROFILE, fault.host, fault.deadline)
-        assert found == {}, f"not well again after: {fault.name}"
+def proofs(image_lab: ImageLab, request: pytest.FixtureRequest) -> Iterator[Proofs]:
+    """The faults of the tests that are to run, under way; at the end all is well."""
+    wanted = {item.callspec.params["fault"].name for item in request.session.items if item.path == request.path}
+    faults = {host: [fault for fault in FAULTS if fault.host == host] for host in image_lab.hosts}
+    stages = [Stage(host, own, PROFILE, deadline=SLOW) for host, own in faults.items()]
+
+    def shell(where: str, script: str) -> None:
+        image_lab.machine(where).sh(f"set -eu\n{script}", timeout=120)
+
+    with Proofs(stages, image_lab.inventory, shell, wanted) as under_way:
+        yield under_way
+    assert under_way.left() == {}, "not well again"
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
-def test_fault_departs_exactly_where_named(fault: Fault, image_lab: ImageLab, healed: dict[str, Fault]) -> None:
-    before = healed.get(fault.host)
-    healed[fault.host] = fault
-    machine = image_lab.machine(fault.on)
-    try:
-        machine.sh(f"set -eu\n{fault.breaks}")
-        found = departures(image_lab.inventory, PROFILE, fault.host, fault.deadline)
-        assert unlike(found, fault.departs) == [], f"(the fault before it: {before and before.name})"
-    finally:
-        machine.sh(f"set -eu\n{fault.restores}")
+def test_fault_departs_exactly_where_named(fault: Fault, proofs: Proofs) -> None:
+    proof = proofs.of(fault)
+    assert unlike(proof.found, fault.departs) == [], f"(the fault before it: {proof.before})"

@@ -32,6 +32,8 @@ class Stage:
     profile: Path
     equip: str = ":"
     unequip: str = ":"
+    deadline: float = 20
+    """Seconds for a look that has no longer one of its own."""
 
 
 @dataclass(frozen=True)
@@ -108,23 +110,23 @@ class Lane(Thread):
                 if self._wanted(stage) and not self.stopped.is_set():
                     self._prove_all(stage)
             self._connections.close()
-            return self._departures(self._stages[0].profile) if self._before else {}
+            return self._departures(self._stages[0]) if self._before else {}
 
     def _prove_all(self, stage: Stage) -> None:
         try:
             self._shell(self.name, stage.equip)
             for fault in self._wanted(stage):
                 if not self.stopped.is_set():
-                    _settle(self._proofs[fault.name], lambda fault=fault: self._proved(fault, stage.profile))
+                    _settle(self._proofs[fault.name], lambda fault=fault: self._proved(fault, stage))
         finally:
             self._shell(self.name, stage.unequip)
 
-    def _proved(self, fault: Fault, profile: Path) -> Proof:
+    def _proved(self, fault: Fault, stage: Stage) -> Proof:
         before, self._before = self._before, fault.name
         try:
             self._shell(fault.on, fault.breaks)
             self._log_in_anew(fault)
-            return Proof(self._departures(profile, fault.deadline), before)
+            return Proof(self._departures(stage, fault.deadline), before)
         finally:
             self._shell(fault.on, fault.restores)
             self._log_in_anew(fault)
@@ -133,8 +135,9 @@ class Lane(Thread):
         if fault.anew:
             self._connections.close()
 
-    def _departures(self, profile: Path, deadline: float = 20) -> Departures:
-        return departures_by(self._connections, self._inventory, profile, self.name, deadline)
+    def _departures(self, stage: Stage, deadline: float = 0) -> Departures:
+        longest = max(stage.deadline, deadline)
+        return departures_by(self._connections, self._inventory, stage.profile, self.name, longest)
 
 
 def _settle(future: Future[T], job: Callable[[], T]) -> None:

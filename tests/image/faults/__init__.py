@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from tests.image.faults import cgroup2, confinement, devices, host_memory, iommu, isolation, kernel, services
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import cycle
 
-FAULTS = (
+from lab.image.spec import HOSTS
+from tests.image.faults import cgroup2, confinement, devices, host_memory, iommu, isolation, kernel, services
+from tests.lab.faults import Fault
+
+
+def _spread(faults: Iterable[Fault]) -> Iterator[Fault]:
+    """Every other one on the other host: they are the same, and faults of two hosts are proved side by side."""
+    for host, fault in zip(cycle(HOSTS), faults):
+        _, slash, guest = fault.on.partition("/")
+        yield replace(fault, on=f"{host}{slash}{guest}")
+
+
+EACH = (
     *cgroup2.FAULTS,
     *kernel.FAULTS,
     *host_memory.FAULTS,
@@ -14,3 +28,4 @@ FAULTS = (
     *devices.FAULTS,
     *confinement.FAULTS,
 )
+FAULTS = tuple(_spread(EACH))
