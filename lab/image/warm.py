@@ -49,10 +49,12 @@ def warm(image: Image, scratch: Path, say: Progress) -> Path:
     draft.mkdir()
     machine = ImageHost("warm", scratch / "warm")
     try:
-        say("image: booting it (once)")
-        boot(machine, image, memory(draft / "ram", shared=True))
-        say("image: starting its guests")
-        _warm_up(machine, image)
+        for attempt in range(1, LOCKUPS + 1):
+            say("image: booting it (once)" if attempt == 1 else "image: one of its guests hangs; again")
+            boot(machine, image, memory(draft / "ram", shared=True))
+            say("image: starting its guests")
+            if _warms_up(machine, last=attempt == LOCKUPS):
+                break
         _freeze(machine, draft)
         draft.rename(done)
         say("image: frozen")
@@ -85,12 +87,20 @@ def boot(host: ImageHost, image: Image, more: Sequence[str] = ()) -> None:
     return None
 
 
-def _warm_up(machine: ImageHost, image: Image) -> None:
+def _warms_up(machine: ImageHost, *, last: bool) -> bool:
+    """Whether its guests answer; the last time an error says which does not."""
     machine.sh(WARM_UP, timeout=180)
     machine.sh(guests.definition(), timeout=180)
-    for guest in (NestedGuest(one.name, machine) for one in spec.INSIDE.guests):
-        wait_until(guest.answers, 180, f"image/{guest.name}: SSH", every=0.5)
+    try:
+        for guest in (NestedGuest(one.name, machine) for one in spec.INSIDE.guests):
+            wait_until(guest.answers, 75, f"image/{guest.name}: SSH", every=0.5)
+    except LabError:
+        if last:
+            raise
+        machine.kill()
+        return False
     machine.sh(SETTLE, timeout=120)
+    return True
 
 
 def _freeze(machine: ImageHost, draft: Path) -> None:
