@@ -36,8 +36,8 @@ def test_every_control_says_why_and_what_mends_it() -> None:
         assert all(reference.startswith("https://") for reference in control.references), control.id
 
 
-COMMANDS = """apt-get cat chown chmod {change} echo find for grep ip ls migratepages mkdir modprobe mount openssl
-    ps {login} ss sysctl systemctl umount uname vi virsh virt-admin {way}""".split()
+COMMANDS = """apt-get cat chown chmod {change} echo find for grep ip ls lsns migratepages mkdir modprobe mount openssl
+    prlimit ps {login} ss sysctl systemctl umount uname vi virsh virt-admin {way}""".split()
 
 
 def test_every_hint_begins_with_a_command() -> None:
