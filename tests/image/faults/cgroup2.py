@@ -54,7 +54,7 @@ LIMITS = (
     ),
     _file("v2: cpu.weight of a scope is changed", "$scope/cpu.weight", 2048, 100, "CPU-BW-1 tuned/guest/shares"),
     _file("v2: io.weight of a scope is changed", "$scope/io.weight", "default 300", "default 200", "BLKIO-1 tuned"),
-    _file("v2: bfq's weight of a scope is changed", "$scope/io.bfq.weight", 118, 300, "BLKIO-1 tuned"),
+    _file("v2: bfq's weight of a scope is changed", "$scope/io.bfq.weight", 118, 500, "BLKIO-1 tuned"),
     _file(
         "v2: io.max of a device is changed",
         "$in/io.max",
