@@ -58,6 +58,8 @@ and nothing else; they restore, look again, and all must be well. The faults are
 `tests/image/faults/`; `tests/unit/test_fault_coverage.py` tells when a control or a layer has none. This page is made
 of them: `python -m tests.lab.faults > docs/proofs.md`.
 
+Faults on hv3 and hv4 are those of image hosts: `./dev test-b` proves them, `./dev test` the others.
+
 *error* means that the check could not look and says so. Faults of libvirtd, certificates and cgroups that follow
 from one another depart together, and are listed together.
 """
