@@ -7,9 +7,10 @@
     /proc/4711/cmdline:-name
     ===== /sys/class/net/lo/carrier (unreadable: Invalid argument)
 
-`===== WHAT`, then what it said: a file, each file of a Glob, Tree or Processes by its path; `stat PATH`; a command, or
-the name of the constant that declares it; `query-balloon of web1's QEMU`; `libvirt`, `virsh dumpxml [--inactive] web1`.
-`inside web1 WHAT` is what a guest answered. What is no text for the eye (control characters, no UTF-8) is in base64.
+`===== WHAT`, then what it said: a file, each file of a Glob, Tree or Processes by its path; `stat PATH`; a command
+without what it is about, or the name of the constant that declares it; `query-balloon of web1's QEMU`; `libvirt`,
+`virsh dumpxml [--inactive] web1`. `inside web1 WHAT` is what a guest answered. What is no text for the eye (control
+characters, no UTF-8) is in base64.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from virtvet.probes import (
     qemu,
     ram,
 )
+from virtvet.probes.systemd import Units
 from virtvet.snapshot import model
 from virtvet.snapshot.model import (
     Absent,
@@ -75,6 +77,7 @@ NAMED: Mapping[Command, str] = {
     nic_bandwidth.TC: "nic_bandwidth.TC",
     hotplug_rules.RULES: "hotplug_rules.RULES",
     confinement.NAMESPACES: "confinement.NAMESPACES",
+    Units.of(()).shown: "systemctl show",
     **{ram.mapped(guest): f"ram.mapped {guest}" for guest in ("app1", "plain1")},
 }
 """Commands that are programs; others stand for themselves: `getconf PAGESIZE`."""
@@ -236,7 +239,7 @@ def label(source: Source) -> str:
     """What stands behind `=====`. Raises ValueError for a program without a name, and for handshakes."""
     match source:
         case Command(argv):
-            name = NAMED.get(source, " ".join(argv))
+            name = NAMED.get(Command(argv), " ".join(argv))
             if not re.fullmatch(r"[^\n]{1,200}", name):
                 raise ValueError(f"this command needs a name: {name[:100]!r}")
             return name

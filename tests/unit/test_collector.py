@@ -268,6 +268,15 @@ def test_commands(ask) -> None:
     ]
 
 
+def test_commands_that_differ_only_in_what_they_are_about_are_one(ask, tmp_path: Path) -> None:
+    log = f"{tmp_path}/log"
+    once = ("sh", "-c", f"echo >>{log}; echo of $*", "sh")
+    both, alone = Completed(0, b"of a b;c d\n", b""), Completed(0, b"of\n", b"")
+    wanted = Command(once, ("d", "a")), Command(once, ("a", "b;c")), Command(once), Command(once, ("\0",))
+    assert ask(*wanted) == [both, both, alone, collector.NOT_ASKABLE]
+    assert Path(log).read_text() == "\n\n"
+
+
 def test_a_command_without_end_takes_those_after_it_along(ask, tmp_path: Path) -> None:
     path = write(tmp_path / "file", b"whole")
     for endless in ("yes", "yes >&2"):

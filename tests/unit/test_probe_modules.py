@@ -28,11 +28,17 @@ from virtvet.snapshot.sources import Command, File, Glob, Source, Stat
 
 FOLDER = Status("directory", 0o755, "root", "root", 0, 0, 0)
 FILES = {
-    "vfio_pci": "/lib/modules/6.1.0-56-amd64/kernel/drivers/vfio/pci/vfio-pci.ko\n",
-    "kvm_amd": "/lib/modules/6.1.0-56-amd64/kernel/arch/x86/kvm/kvm-amd.ko\n",
-    "pcspkr": "/lib/modules/6.1.0-56-amd64/kernel/drivers/input/misc/pcspkr.ko\n",
-    "virtio_console": "(builtin)\n",
+    "vfio_pci": "filename:       /lib/modules/6.1.0-56-amd64/kernel/drivers/vfio/pci/vfio-pci.ko\0name=vfio_pci\0",
+    "kvm_amd": "filename:       /lib/modules/6.1.0-56-amd64/kernel/arch/x86/kvm/kvm-amd.ko.xz\0name=kvm_amd\0",
+    "pcspkr": "filename:       /lib/modules/6.1.0-56-amd64/kernel/drivers/input/misc/pcspkr.ko\0alias=pc\0",
+    "virtio_console": "name:           virtio_console\0filename:       (builtin)\0license=GPL\0",
 }
+NOT_FOUND = ("nosuch", "printk", "dummy", *NESTED)
+ANSWER = Completed(
+    1,
+    "".join(FILES[name] for name in sorted(FILES)).encode(),
+    "".join(f"modinfo: ERROR: Module {name} not found.\n" for name in NOT_FOUND if name not in FILES).encode(),
+)
 LIVE = {"/sys/module/kvm_amd/initstate": "live\n", "/sys/module/kvm_amd/parameters/nested": "1\n"}
 BUILTIN = {"/sys/module/printk/parameters/time": "Y\n"}
 GOING = {"/sys/module/pcspkr/initstate": "going\n"}
@@ -53,7 +59,7 @@ def _answers(files: Mapping[str, object]) -> Iterator[tuple[Source, Answer]]:
         found = files.get(path, Absent())
         return Content(found.encode()) if isinstance(found, str) else found  # type: ignore[return-value]
 
-    named = {name: modules.sources(name) for name in (*FILES, "nosuch", "printk", "dummy", *NESTED)}
+    named = {name: modules.sources(name) for name in (*FILES, *NOT_FOUND)}
     parameters = [modules.parameter_file(name, parameter) for name in named for parameter in ("nested", "time", "ids")]
     every = [one for sources in named.values() for one in sources]
     for source in (*every, *parameters, *modules.CONFIG_SOURCES, *boot_loader.SOURCES, kernel_cmdline.RUNNING):
@@ -66,9 +72,7 @@ def _answers(files: Mapping[str, object]) -> Iterator[tuple[Source, Answer]]:
             case Stat(path):
                 yield source, FOLDER if any(one.startswith(f"{path}/") for one in files) else Absent()
             case Command(argv) if argv[0] == "modinfo":
-                lost = f"modinfo: ERROR: Module {argv[-1]} not found.\n".encode()
-                file = FILES.get(argv[-1])
-                yield source, Completed(0, file.encode(), b"") if file else Completed(1, b"", lost)
+                yield source, ANSWER
 
 
 @pytest.mark.parametrize(
@@ -86,7 +90,18 @@ def test_loaded(files: Mapping[str, object], module: str, value: str) -> None:
     assert modules.actual(looked(files), module).value == value
 
 
-@pytest.mark.parametrize("answer", [Absent(), Completed(1, b"", b"modinfo: ERROR: could not read"), Unreadable("late")])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Absent(),
+        Completed(1, b"", b"modinfo: ERROR: could not read"),
+        Completed(1, b"", b"modinfo: ERROR: Module old_vfio_pci not found.\nmodinfo: ERROR: Module vfio not found.\n"),
+        Completed(0, FILES["kvm_amd"].encode(), b""),
+        Completed(0, b"filename:       /lib/modules/6.1/kernel/old-vfio-pci.ko\0description=vfio_pci\0", b""),
+        Completed(0, b"description=filename: /vfio_pci.ko\0filename:       (builtin)\0", b""),
+        Unreadable("late"),
+    ],
+)
 def test_loaded_beyond_understanding(answer: Answer) -> None:
     look = looked()
     blind = Snapshot("hv1", TAKEN, {**look.answers, modules.installed_file("vfio_pci"): answer})

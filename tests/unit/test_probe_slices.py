@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from virtvet.errors import CannotLook
-from virtvet.probes import slices
+from virtvet.probes import slices, systemd
 from virtvet.snapshot.model import Absent, Answer, Completed, Content, Snapshot, Status
 from virtvet.snapshot.sources import File, Source, Stat
 from virtvet.units import Share
@@ -132,6 +132,10 @@ def test_a_masked_slice_has_no_limits_at_all() -> None:
 
 
 SAID = """\
+MemoryMax=4096
+Id=machine.slice
+Names=machine.slice
+
 MemoryMax=1073741824
 MemoryHigh=infinity
 MemorySwapMax=2147483648
@@ -142,6 +146,8 @@ TasksMax=4096
 IOWeight=[not set]
 AllowedCPUs=0-1 3
 AllowedMemoryNodes=
+Id=machine-prod.slice
+Names=machine-prod.slice
 """
 
 
@@ -164,10 +170,22 @@ def test_what_systemd_holds(name: str, value: object) -> None:
     assert slices.live(host({}, said=SAID), UNIT, name).value == value
 
 
-@pytest.mark.parametrize("said", ["", SAID.replace("MemoryMax=1073741824", "MemoryMax=much")])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        SAID.replace("MemoryMax=1073741824", "MemoryMax=much"),
+        SAID.replace("MemoryMax=1073741824\n", ""),
+        SAID.replace("machine-prod", "machine-other"),
+    ],
+)
 def test_what_systemd_does_not_say_is_no_value(said: str) -> None:
     with pytest.raises(CannotLook):
         slices.live(host({}, said=said), UNIT, "memory")
+
+
+def test_all_that_is_read_is_asked() -> None:
+    assert {one.shown or one.key for one in slices.PROPERTIES.values()} == set(systemd.LIMITS)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,6 +59,7 @@ ANSWERS: dict[sources.Source, model.Answer] = {
     Tree("/sys/fs/cgroup", ("tasks", "cpu.max"), "*/machine*"): {},
     Processes("qemu*", ("cmdline",), ("status",)): {"/proc/1/\udcff": Content(b"a\0b")},
     Command(("virt-host-validate", "qemu")): Completed(1, b"out", b"\xfe"),
+    Command(("modinfo", "-0"), ("kvm",)): Absent(),
     Libvirt(): LibvirtAnswer("qemu:///system", "hv1", 9000000, 7002000, "<capabilities/>", {"wéb1": DOMAIN}),
     NodeDevice("pci_0000_01_00_0"): Content(b"<device/>"),
     TlsLibvirt(): Hostname("hv1"),
@@ -164,6 +166,15 @@ def test_a_damaged_file_is_refused_in_words(tmp_path: Path, damage: Callable[[di
     path.write_text(json.dumps(document))
     with pytest.raises(BadInput, match="is damaged: "):
         load(path)
+
+
+def test_snapshots_from_before_commands_had_names_to_be_about_are_read(tmp_path: Path) -> None:
+    save({"hv1": HV1}, tmp_path / "file")
+    before = (tmp_path / "file").read_text()
+    (tmp_path / "file").write_text(re.sub(r',\s*"about": \[\]', "", before))
+    assert before.count('"about"') == 2
+    assert (tmp_path / "file").read_text().count('"about"') == 1
+    assert load(tmp_path / "file") == {"hv1": HV1}
 
 
 def test_a_host_that_is_no_snapshot_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import pairwise
 
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
@@ -48,8 +49,12 @@ def directory(module: str) -> Stat:
 
 
 def installed_file(module: str) -> Command:
-    """Says the module's file for the kernel that runs, or `(builtin)`: `/lib/modules/6.1.0-30-amd64/…/vfio-pci.ko`."""
-    return Command(("modinfo", "-F", "filename", plain(module)))
+    """Says the module's file for the kernel that runs, or that it is built in, each word ended by NUL.
+
+    `filename:       /lib/modules/6.1.0-30-amd64/…/vfio-pci.ko`, `license=GPL v2`, …, `name=vfio_pci`, …,
+    `name:           ipv6`, `filename:       (builtin)`, `alias=net-pf-10`, …
+    """
+    return Command(("modinfo", "-0"), (plain(module),))
 
 
 def sources(module: str) -> tuple[Source, ...]:
@@ -78,12 +83,24 @@ def _installed(snapshot: Snapshot, module: str) -> str | None:
     if snapshot.answer(command) == Absent():
         raise CannotLook(command, "there is no modinfo")
     done = snapshot.read(command)
-    said, complaint = (stream.decode("utf-8", "backslashreplace").strip() for stream in (done.stdout, done.stderr))
-    if done.returncode == 0 and said:
-        return said.splitlines()[0]
-    if "not found" in complaint:
+    said, complaint = (stream.decode("utf-8", "backslashreplace") for stream in (done.stdout, done.stderr))
+    if (file := _files(said).get(plain(module))) is not None:
+        return file
+    if f" {plain(module)} not found" in complaint:
         return None
-    raise CannotLook(command, complaint[:200] or "said nothing")
+    raise CannotLook(command, complaint.strip()[:200] or "says nothing of it: a module by another name?")
+
+
+def _files(said: str) -> dict[str, str]:
+    """The file, or "(builtin)", by the module's own name: that of what is built in stands right before."""
+    words = said.split("\0")
+    found = {}
+    for before, word in pairwise(("", *words)):
+        file = word.removeprefix("filename:").strip()
+        if word.startswith("filename:"):
+            name = before.removeprefix("name:").strip() if file == "(builtin)" else file.rpartition("/")[2]
+            found[plain(name.partition(".")[0])] = file
+    return found
 
 
 # --- what the next boot does

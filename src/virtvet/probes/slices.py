@@ -17,6 +17,7 @@ from typing import Any
 from virtvet.check import Reading
 from virtvet.errors import CannotLook
 from virtvet.probes import systemd
+from virtvet.probes.systemd import Units
 from virtvet.snapshot.model import Snapshot, text_of
 from virtvet.snapshot.sources import Command, File, Glob, Source, Stat
 from virtvet.units import Share, parse_cpuset, parse_host_size
@@ -258,23 +259,21 @@ def _per_period(value: Callable[[Property], Reading]) -> Reading:
 
 def shown(unit: str) -> Command:
     """`MemoryMax=1073741824`, `CPUWeight=[not set]`, `CPUQuotaPerSecUSec=1.900s`, `AllowedCPUs=0-1`, …"""
-    names = ",".join(one.shown or one.key for one in PROPERTIES.values())
-    return Command(("systemctl", "show", f"--property={names}", "--no-pager", "--", unit))
+    return Units.of([unit]).shown
 
 
 def live(snapshot: Snapshot, unit: str, name: str) -> Reading:
     """What systemd holds of a slice now, as `config`."""
-    command = shown(unit)
-    said = systemd.asked(snapshot, command) or ""
-    told = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    told = systemd.properties(snapshot, Units.of([unit]), unit) or {}
+    source = f"systemctl show {unit}"
 
     def value(one: Property) -> Reading:
         key = one.shown or one.key
         if key not in told:
-            raise CannotLook(command, f"says nothing of {key}")
+            raise CannotLook(source, f"says nothing of {key}")
         text = told[key]
         read = one.read_shown or one.read
         unset = text in ("", "[not set]")
-        return Reading(one.unset if unset else _parsed(read, text, command), str(command), f"{key}={text}"[:200])
+        return Reading(one.unset if unset else _parsed(read, text, source), source, f"{key}={text}"[:200])
 
     return _told(name, value)

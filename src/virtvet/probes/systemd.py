@@ -5,7 +5,7 @@ Both for all units that a check asks for, by one command each, so that the cost 
 - `systemctl list-unit-files` reads the files anew each time: what a boot would do. (`UnitFileState` of `systemctl show`
   is what systemd remembers of a running unit until its next daemon-reload: unit_get_unit_file_state in
   src/core/unit.c.) It knows neither instances of a template nor what an alias stands for: there `show` is asked.
-- `systemctl show` says what runs.
+- `systemctl show` says what runs, and the limits of slices.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ FAILED = Command(("systemctl", "list-units", "--state=failed", "--plain", "--no-
 
 _UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]{1,255}", re.ASCII)
 _WORD = re.compile(r"[a-z-]{1,40}", re.ASCII)
-_PROPERTIES = ("Id", "Names", "LoadState", "ActiveState", "UnitFileState")
+_STATE = ("Id", "Names", "LoadState", "ActiveState", "UnitFileState")
+LIMITS = (
+    *("MemoryMax", "MemoryHigh", "MemorySwapMax", "CPUWeight", "CPUQuotaPerSecUSec", "CPUQuotaPeriodUSec"),
+    *("TasksMax", "IOWeight", "AllowedCPUs", "AllowedMemoryNodes"),
+)
+"""Of slices (slices.py); asked of all units, so that one command does for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +49,13 @@ class Units:
     def files(self) -> Command:
         """`libvirtd.service enabled enabled`: name, state, what the distribution would have."""
         options = ("--plain", "--no-legend", "--full", "--no-pager", "--")
-        return Command(("systemctl", "list-unit-files", *options, *self.names))
+        return Command(("systemctl", "list-unit-files", *options), self.names)
 
     @property
     def shown(self) -> Command:
         """`Id=libvirtd.service`, `ActiveState=active`, …; an empty line between two units."""
-        return Command(("systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--no-pager", "--", *self.names))
+        properties = f"--property={','.join((*_STATE, *LIMITS))}"
+        return Command(("systemctl", "show", properties, "--no-pager", "--"), self.names)
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -60,14 +66,13 @@ class Units:
 def enabled(snapshot: Snapshot, units: Units, name: str) -> Reading:
     """systemctl's word: "enabled", "disabled", "masked", "static", …; or NOT_THERE, NO_SYSTEMD."""
     listed = asked(snapshot, units.files, may_find_nothing=True)
-    shown = asked(snapshot, units.shown)
-    if listed is None or shown is None:
-        return Reading(NO_SYSTEMD, str(units.files))
-    lines = (line.split() for line in listed.splitlines())
+    lines = (line.split() for line in (listed or "").splitlines())
     state = next((words[1] for words in lines if words[:1] == [name] and len(words) > 1), "alias")
     if state != "alias":
         return Reading(_word(state, units.files), "systemctl list-unit-files", f"{name} {state}")
-    unit = _shown(shown, units, name)
+    unit = properties(snapshot, units, name)
+    if listed is None or unit is None:
+        return Reading(NO_SYSTEMD, str(units.files))
     state = NOT_THERE if unit["LoadState"] == "not-found" else _word(unit["UnitFileState"], units.shown)
     return Reading(state, "systemctl show", _excerpt(unit))
 
@@ -75,10 +80,9 @@ def enabled(snapshot: Snapshot, units: Units, name: str) -> Reading:
 def active(snapshot: Snapshot, units: Units, name: str) -> Reading:
     """systemctl's word: "active", "inactive", "failed", …; or NOT_THERE, NO_SYSTEMD. One whose file was deleted while
     it runs is still active."""
-    shown = asked(snapshot, units.shown)
-    if shown is None:
+    unit = properties(snapshot, units, name)
+    if unit is None:
         return Reading(NO_SYSTEMD, str(units.shown))
-    unit = _shown(shown, units, name)
     state = _word(unit["ActiveState"], units.shown)
     gone = unit["LoadState"] == "not-found" and state == "inactive"
     return Reading(NOT_THERE if gone else state, "systemctl show", _excerpt(unit))
@@ -111,8 +115,11 @@ def asked(snapshot: Snapshot, command: Command, may_find_nothing: bool = False) 
     return done.stdout.decode("utf-8", "backslashreplace")
 
 
-def _shown(said: str, units: Units, name: str) -> Mapping[str, str]:
-    """The properties of the unit that has this name, or this alias among its names."""
+def properties(snapshot: Snapshot, units: Units, name: str) -> Mapping[str, str] | None:
+    """What `systemctl show` says of the unit that has this name, or this alias among its names; None where systemd is
+    not the init system. Raises CannotLook."""
+    if (said := asked(snapshot, units.shown)) is None:
+        return None
     for unit in _blocks(said):
         if name in (unit["Id"], *unit["Names"].split()):
             return unit
@@ -122,7 +129,7 @@ def _shown(said: str, units: Units, name: str) -> Mapping[str, str]:
 def _blocks(said: str) -> Iterator[Mapping[str, str]]:
     for block in said.split("\n\n"):
         pairs = (line.partition("=") for line in block.splitlines())
-        yield dict.fromkeys(_PROPERTIES, "") | {key: value for key, _equals, value in pairs}
+        yield dict.fromkeys(_STATE, "") | {key: value for key, _equals, value in pairs}
 
 
 def _word(said: str, command: Command) -> str:
@@ -132,4 +139,4 @@ def _word(said: str, command: Command) -> str:
 
 
 def _excerpt(unit: Mapping[str, str]) -> str:
-    return " ".join(f"{key}={unit[key]}" for key in _PROPERTIES if key != "Names")[:500]
+    return " ".join(f"{key}={unit[key]}" for key in _STATE if key != "Names")[:500]

@@ -19,7 +19,7 @@ from virtvet.snapshot.model import (
     TooLarge,
     Unreadable,
 )
-from virtvet.snapshot.script import COMMAND_SECONDS, MAX_BULK, askable, script
+from virtvet.snapshot.script import COMMAND_SECONDS, MAX_BULK, askable, run_once, script
 from virtvet.snapshot.sources import (
     MAX_FILE,
     MAX_OUTPUT,
@@ -71,10 +71,11 @@ def parse(stdout: bytes, stderr: bytes, sources: Sequence[HostSource], boundary:
 
 def _answers(said: Said, sources: Sequence[HostSource], boundary: str) -> dict[Source, Answer]:
     files, stats = _files(said), _stats(said, boundary)
-    asked = enumerate(sources)
-    return {
-        source: _safe(_answer(i, source, said, files, stats)) if askable(source) else NOT_ASKABLE for i, source in asked
-    }
+    asked = [(i, source) for i, source in enumerate(sources) if askable(source)]
+    places = {i: same[0][0] for same in run_once(asked) for i, _command in same}
+    answers: dict[Source, Answer] = dict.fromkeys(sources, NOT_ASKABLE)
+    answers |= {source: _safe(_answer(places.get(i, i), source, said, files, stats)) for i, source in asked}
+    return answers
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,7 @@ def _words(source: HostSource) -> tuple[tuple[str, ...], tuple[str, ...]]:
             return (root, within, *names), (root,)
         case Processes(comm, files, task_files):
             return (comm, *files, *task_files), ()
-    return source.argv, ()
+    return (*source.argv, *source.about), ()
 
 
 def limit_of(sources: Iterable[HostSource]) -> int:
@@ -213,8 +213,28 @@ def _stats(asked: Asked) -> Iterable[str]:
 
 def _commands(asked: Asked, bulk: int) -> Iterable[str]:
     """One bound for all of them: a pipe for each would cost more than most commands do."""
-    if runs := [f"run {i} {shlex.join(source.argv)}\n" for i, source in asked if isinstance(source, Command)]:
+    if runs := [f"run {same[0][0]} {_quoted(_words_of_all(same))}\n" for same in run_once(asked)]:
         yield COMMANDS.format(runs="".join(runs), bulk=bulk)
+
+
+def run_once(asked: Asked) -> Iterable[Sequence[tuple[int, Command]]]:
+    """The commands that differ only in what they are about, together: the first one's place is that of the answer.
+
+    One that is about nothing may be about everything, and is by itself.
+    """
+    found: dict[tuple[tuple[str, ...], bool], list[tuple[int, Command]]] = {}
+    for i, source in _of(asked, _is_command):
+        found.setdefault((source.argv, bool(source.about)), []).append((i, source))
+    return found.values()
+
+
+def _is_command(source: HostSource) -> TypeGuard[Command]:
+    return isinstance(source, Command)
+
+
+def _words_of_all(same: Sequence[tuple[int, Command]]) -> Sequence[str]:
+    names = {name for _i, command in same for name in command.about}
+    return (*same[0][1].argv, *sorted(names))
 
 
 def _quoted(words: Iterable[str]) -> str:

@@ -87,12 +87,17 @@ class Processes:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A read-only command, by argv. Answer: Completed | Absent (no such command) | Unreadable (deadline)."""
+    """A read-only command, by argv. Answer: Completed | Absent (no such command) | Unreadable (deadline).
+
+    about: names that stand behind argv. Commands that differ in nothing else are run once, with the names of them all,
+    and have the same answer: what reads it looks for its own names, and does not mind others.
+    """
 
     argv: tuple[str, ...]
+    about: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return " ".join(self.argv)
+        return " ".join((*self.argv, *self.about))
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,8 @@ def _read(value: Any) -> Any:
             return {name: _read(one) for name, one in of.items()}
         case {"is": "Snapshot"}:
             return _snapshot(_fields(value))
+        case {"is": "Command"}:
+            return _made(sources.Command, {"about": ()} | _fields(value))  # older snapshots have no `about`
         case {"is": str(kind)} if kind in KINDS:
             return _made(KINDS[kind], _fields(value))
         case dict():
