@@ -354,7 +354,7 @@ def test_no_shell_is_said_in_words() -> None:
 
 @pytest.mark.skipif(not BUSYBOX, reason="no busybox")
 def test_a_machine_without_the_tools_says_which(tmp_path: Path) -> None:
-    for tool in ("head", "grep", "stat", "sort"):
+    for tool in ("head", "tail", "cat", "grep", "stat", "sort"):
         (tmp_path / tool).symlink_to(str(BUSYBOX))
     script = collector.script(SOURCES, BOUNDARY).replace(b":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin", b"")
     done = run("/bin/sh", script, {"PATH": str(tmp_path)})
@@ -393,7 +393,7 @@ def test_a_pattern_keeps_nothing_but_its_pattern_characters(pattern: str, quoted
 def test_ten_times_the_files_cost_no_process_more(tmp_path: Path) -> None:
     """Every program is a shim that makes a mark and runs the real one. (Where grep is GNU's.)"""
     marks = tmp_path / "marks"
-    for tool in ("sh", "cat", "find", "grep", "head", "printf", "sort", "stat", "xargs"):
+    for tool in ("sh", "cat", "find", "grep", "head", "printf", "sort", "stat", "tail", "xargs"):
         (tmp_path / tool).write_text(f'#!/bin/sh\necho {tool} >>{marks}\nexec {shutil.which(tool)} "$@"\n')
         (tmp_path / tool).chmod(0o755)
 

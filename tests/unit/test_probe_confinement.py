@@ -101,7 +101,7 @@ def test_all_four_ids_count(written: str, value: object) -> None:
         (confinement.capabilities, (), status("CapEff", "all")),
         (confinement.groups, (), status("Groups", "kvm")),
         (confinement.account_actual, ("user",), status("Uid", "1 2 3")),
-        (confinement.mount_namespace, (), {"confinement.NAMESPACES": "/proc/1 mnt:[1]\n/proc/self \n"}),
+        (confinement.mount_namespace, (), {"confinement.NAMESPACES": "/proc/1/ns/mnt mnt:[1]\n/proc/self/ns/mnt \n"}),
         (confinement.core, (), {f"/proc/{TUNED}/limits": "Limit\n"}),
         (confinement.core, (), {f"/proc/{TUNED}/limits": None}),
         (confinement.label_actual, (), {CURRENT: "what\n"}),
@@ -212,7 +212,10 @@ def test_what_the_next_start_is_confined_by(written: str, value: str) -> None:
 
 @pytest.mark.parametrize(("own", "value"), [("mnt:[4026531841]", False), ("mnt:[4026539999]", True)])
 def test_a_namespace_of_its_own(own: str, value: bool) -> None:
-    said = f"/proc/1 mnt:[4026531841]\n/proc/self mnt:[4026530000]\n/proc/{TUNED} {own}\n"
+    said = "".join(
+        f"/proc/{one}\n"
+        for one in ("1/ns/mnt mnt:[4026531841]", "self/ns/mnt mnt:[4026530000]", f"{TUNED}/ns/mnt {own}")
+    )
     assert confinement.mount_namespace(looks.look(HV3, {"confinement.NAMESPACES": said}), "tuned").value is value
 
 

@@ -27,12 +27,12 @@ NAMESPACES = Command(
     (
         "sh",
         "-c",
-        "for d in /proc/1 /proc/self /proc/[0-9]*; do c=; { read -r c <$d/comm; } 2>/dev/null; "
-        "case $d/$c in /proc/1/*|/proc/self/*|*/qemu-system-*|*/qemu-kvm) "
-        'echo "$d $(readlink $d/ns/mnt)";; esac; done',
+        "set -- /proc/1/ns/mnt /proc/self/ns/mnt; for d in /proc/[0-9]*; do c=; { read -r c <$d/comm; } 2>/dev/null; "
+        'case $c in qemu-system-*|qemu-kvm) set -- "$@" $d/ns/mnt;; esac; done; '
+        "find \"$@\" -maxdepth 0 -printf '%p %l\\n'",
     )
 )
-"""`/proc/4711 mnt:[4026532239]`: of QEMUs, of init, and of the shell that asks."""
+"""`/proc/4711/ns/mnt mnt:[4026532239]`: of QEMUs, of init, and of the find(1) that asks."""
 STATUS_SOURCES: tuple[Source, ...] = threads.SOURCES
 ACCOUNT_SOURCES: tuple[Source, ...] = (*STATUS_SOURCES, *qemu_conf.ACCOUNT_SOURCES)
 LABEL_SOURCES: tuple[Source, ...] = (*STATUS_SOURCES, LABELS, *qemu_conf.DRIVER_SOURCES)
@@ -244,11 +244,11 @@ def _told_label(snapshot: Snapshot, guest: str) -> str | None:
 
 
 def mount_namespace(snapshot: Snapshot, guest: str) -> Reading:
-    """Whether it has one of its own, which neither init has nor the shell that asked. `mnt:[4026532239]`"""
+    """Whether it has one of its own, which neither init has nor what asked. `mnt:[4026532239]`"""
     process = threads.pid(snapshot, guest)
     done = snapshot.read(NAMESPACES)
     said = dict(line.partition(" ")[::2] for line in done.stdout.decode("ascii", "replace").splitlines())
-    own, others = said.get(f"/proc/{process}", ""), [said.get("/proc/1", ""), said.get("/proc/self", "")]
+    own, *others = (said.get(f"/proc/{one}/ns/mnt", "") for one in (process, 1, "self"))
     if not all(re.fullmatch(r"mnt:\[\d{1,20}\]", one, re.ASCII) for one in (own, *others)):
         raise CannotLook(f"/proc/{process}/ns/mnt", f"cannot be read: {done.stderr.decode('ascii', 'replace')[:200]}")
     return Reading(own not in others, f"/proc/{process}/ns/mnt", f"{own}; init has {others[0]}")

@@ -29,7 +29,7 @@ TAPS = Command(
         "sh",
         "-c",
         "for d in /proc/[0-9]*; do c=; { read -r c <$d/comm; } 2>/dev/null; case $c in qemu-system-*|qemu-kvm) "
-        "grep -sH '^iff:' $d/fdinfo/*;; esac; done; true",
+        'set -- "$@" $d/fdinfo;; esac; done; [ $# -eq 0 ] || grep -rsH \'^iff:\' "$@"; true',
     )
 )
 """Which tap each descriptor of a QEMU process belongs to: `/proc/4711/fdinfo/46:iff:	vnet2`; no name once the tap is

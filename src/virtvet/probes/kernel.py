@@ -12,7 +12,7 @@ UNAME = Command(("uname", "-sr"))
 MACHINE = Command(("uname", "-m"))
 OSRELEASE = File("/proc/sys/kernel/osrelease")
 """The release alone: `6.1.0-30-amd64`."""
-CPU_FLAGS = Command(("sh", "-c", "grep -E '^(flags|features|facilities)[[:space:]]*:' /proc/cpuinfo | sort -u"))
+CPU_FLAGS = Command(("awk", r"/^(flags|features|facilities)[ \t]*:/ && !seen[$0]++", "/proc/cpuinfo"))
 """The different flag lines of all CPUs: a machine with a thousand CPUs has two megabytes of /proc/cpuinfo."""
 
 _RELEASE = re.compile(r"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,5}))?", re.ASCII)

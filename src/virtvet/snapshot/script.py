@@ -5,7 +5,7 @@ newline, the boundary, a space, a header and a NUL, then the body up to the next
 made for one look, so no content can forge a frame. Files are read by one GNU grep for all (`grep -azHZ ''`: path, NUL,
 then the content up to its next NUL, NUL); where grep is not GNU's (busybox in a guest), by `head -c` in a loop. A
 command has its own deadline only by coreutils' timeout(1): busybox's leaves a watcher behind that keeps the pipes open
-for a second.
+for a second. Commands run one after the other while files are read, and their frames come after those of the files.
 
 Frames (I: the source's place in `sources`):
     lacks TOOL                 a tool that this script cannot do without is missing
@@ -55,10 +55,10 @@ run() {{
   i=$1; shift
   command -v "$1" >/dev/null 2>&1 || {{ f "none $i"; return; }}
   f "run $i"
-  $T "$@" 3>&- 5>&- 6>&-
+  $T "$@" 5>&- 6>&- 7>&-
   f "ran $i $?"
 }}
-for t in find xargs head grep stat sort; do command -v "$t" >/dev/null 2>&1 || f "lacks $t"; done
+for t in find xargs head tail cat grep stat sort; do command -v "$t" >/dev/null 2>&1 || f "lacks $t"; done
 G= ONCE=cat; grep -azHZ '' /dev/null >/dev/null 2>&1; [ "$?" -gt 1 ] || {{ G=1 ONCE='sort -zu' FILES={one_grep}; }}
 T=; case $(timeout --version 2>/dev/null) in *coreutils*) T='timeout -k 1 {seconds}';; esac
 """
@@ -109,9 +109,16 @@ STATS = r"""set --; for p in {paths}; do if [ -e "$p" ]; then set -- "$@" "$p"; 
 f stat; if [ "$#" -gt 0 ]; then stat -L -c "%a %u %g %s %U %G %F:%n $B" -- "$@"; fi
 """
 
-COMMANDS = r"""{{ {{
-{runs}}} 2>&1 1>&3 | head -c {bulk} >&6; }} 3>&1 | head -c {bulk} >&5
+BESIDE = r"""{{
+  {{
+{runs}  }} 2>&7 | head -c {bulk} | tail -c {bulk} | {{
+{{
+{files}}} </dev/null
+    cat
+  }} >&5 2>&6
+}} 7>&1 | head -c {bulk} | tail -c {bulk} >&6
 """
+"""tail(1) holds back what commands say until its input ends: that of their standard error ends with the files, too."""
 
 S = TypeVar("S")
 
@@ -126,10 +133,10 @@ def script(sources: Sequence[HostSource], boundary: str) -> bytes:
         "seconds": COMMAND_SECONDS,
     }
     asked = [(i, source) for i, source in enumerate(sources) if askable(source)]
-    parts = [HEAD.format(**quoted), *_lines(asked, bulk), "set --\n", *_files(asked), _read(asked, bulk)]
-    parts += [*_stats(asked), *_commands(asked, bulk)]
+    files = "".join([*_lines(asked, bulk), "set --\n", *_files(asked), _read(asked, bulk), *_stats(asked)])
     # One compound command: a shell that got only half of it runs nothing.
-    return ("{\n" + "".join(parts) + "f end\nexit 0\n}\n").encode("utf-8", "surrogateescape")
+    whole = "{\n" + HEAD.format(**quoted) + _beside(files, asked, bulk) + "f end\nexit 0\n}\n"
+    return whole.encode("utf-8", "surrogateescape")
 
 
 def askable(source: HostSource) -> bool:
@@ -211,10 +218,11 @@ def _stats(asked: Asked) -> Iterable[str]:
         yield STATS.format(paths=_quoted(paths))
 
 
-def _commands(asked: Asked, bulk: int) -> Iterable[str]:
-    """One bound for all of them: a pipe for each would cost more than most commands do."""
-    if runs := [f"run {same[0][0]} {_quoted(_words_of_all(same))}\n" for same in run_once(asked)]:
-        yield COMMANDS.format(runs="".join(runs), bulk=bulk)
+def _beside(files: str, asked: Asked, bulk: int) -> str:
+    """The commands run while files are read, and are heard after that. One bound for all of them: a pipe for each would
+    cost more than most commands do."""
+    runs = [f"run {same[0][0]} {_quoted(_words_of_all(same))}\n" for same in run_once(asked)]
+    return BESIDE.format(runs="".join(runs), files=files, bulk=bulk) if runs else files
 
 
 def run_once(asked: Asked) -> Iterable[Sequence[tuple[int, Command]]]:
