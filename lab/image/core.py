@@ -24,7 +24,7 @@ from lab.progress import Progress
 SILENT = 20
 """Seconds after which a clone that says nothing is thrown away."""
 CLONES = 3
-"""One clone in some dozens stays silent: so often another is made."""
+"""One clone in some dozens stays silent: so many are made."""
 WAKE = """\
 set -e
 date -s @{now} >/dev/null
@@ -53,6 +53,7 @@ class ImageLab:
         self.say = Progress(quiet)
         self.inventory = self.folder / "inventory.yaml"
         self.made: list[ImageHost] = []
+        self._starter = ThreadPoolExecutor(1)
 
     def machine(self, where: str) -> ImageHost | NestedGuest:
         """By ``hv3`` or ``hv3/tuned``."""
@@ -66,6 +67,19 @@ class ImageLab:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.down(*self.made)
+        self._starter.shutdown()
+
+    def revive(self, name: str) -> bool:
+        """Another clone in the place of a host that fell silent, as it was at first; False where it answers.
+
+        Any thread may call it: the clone ends with this lab.
+        """
+        host = self.hosts[name]
+        if host.pid and host.answers():
+            return False
+        self.say(f"image: {name} fell silent: another")
+        self._starter.submit(fresh, host).result()
+        return True
 
     def up(self, *, lasting: bool) -> ImageLab:
         """Make what does not answer. lasting: it outlives this process."""
@@ -86,17 +100,10 @@ class ImageLab:
         with ThreadPoolExecutor(max_workers=4) as pool:
             silent = [host for host, woke in zip(self.made, pool.map(_wakes, self.made), strict=True) if not woke]
         for host in silent:
-            self._again(host, built, lasting)
+            self.say(f"image: {host.name} stays silent: another")
+            fresh(host, lasting=lasting)
         self.inventory.write_text(access.inventory(self.hosts.values(), built))
         self.say(f"image: up: {' '.join(self.hosts)}")
-
-    def _again(self, host: ImageHost, built: Image, lasting: bool) -> None:
-        for _attempt in range(1, CLONES):
-            self.say(f"image: {host.name} stays silent: another")
-            _thaw(host, built, lasting=lasting)
-            if _wakes(host):
-                return
-        raise LabError(f"{host.name}: no clone of the image answers")
 
     def down(self, *hosts: ImageHost) -> None:
         """End hosts, all where none is named, and leave nothing of them."""
@@ -108,11 +115,13 @@ class ImageLab:
 
 
 def fresh(host: ImageHost, *, lasting: bool = False) -> None:
-    """The host as it was at first: another clone in its place, on other ports."""
+    """The host as it was at first: another clone in its place."""
     built = image(state.cache(), Progress(quiet=True))
-    _thaw(host, built, lasting=lasting)
-    if not _wakes(host):
-        raise LabError(f"{host.name} stays silent")
+    for _attempt in range(CLONES):
+        _thaw(host, built, lasting=lasting)
+        if _wakes(host):
+            return
+    raise LabError(f"{host.name}: no clone of the image answers")
 
 
 def boot(host: ImageHost, *words: str) -> None:

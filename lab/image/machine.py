@@ -30,18 +30,20 @@ class ImageHost:
         self.monitor = folder / "qmp"
         self.console = folder / "console"
         self.disk = folder / "disk.qcow2"
+        self._ports: dict[str, int] = {}
 
     # the process
 
     def start(self, image: Image, backing: Path, key: str, more: Sequence[str] = (), *, lasting: bool) -> None:
         """Start QEMU on an overlay of `backing`. lasting: it outlives this process.
 
-        Not lasting, it ends with the thread that called this (prctl(2), PR_SET_PDEATHSIG).
+        Not lasting, it ends with the thread that called this (prctl(2), PR_SET_PDEATHSIG). Started again, it has the
+        ports that it had before.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         kind = "raw" if backing.suffix == ".raw" else "qcow2"
         shell.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(backing), "-F", kind, str(self.disk)])
-        ports = {"ssh": _free_port(), "tls": _free_port()}
+        ports = self._ports = self._ports or {"ssh": _free_port(), "tls": _free_port()}
         (self.folder / "ports").write_text("".join(f"{name} {port}\n" for name, port in ports.items()))
         tie = [] if lasting else ["setpriv", "--pdeathsig", "KILL"]
         argv = [*tie, *self._command(image, ports, key), *more]

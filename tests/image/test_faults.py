@@ -1,4 +1,8 @@
-"""Every check can fail on systemd, cgroup v2 and VT-d, too: as `tests/lab/test_faults.py`, on the image hosts."""
+"""Every check can fail on systemd, cgroup v2 and VT-d, too: as `tests/lab/test_faults.py`, on the image hosts.
+
+A look takes seconds under TCG, so faults of different concerns are broken together (`tests/lab/proving.py`); with
+`--alone`, each by itself.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from tests.lab.proving import Proofs, Stage
 
 SLOW = 90
 """Seconds for a look: a process takes 40 ms to start under TCG."""
+TOGETHER = 6
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +27,13 @@ def proofs(image_lab: ImageLab, request: pytest.FixtureRequest) -> Iterator[Proo
     """The faults of the tests that are to run, under way; at the end all is well."""
     wanted = {item.callspec.params["fault"].name for item in request.session.items if item.path == request.path}
     faults = {host: [fault for fault in FAULTS if fault.host == host] for host in image_lab.hosts}
-    stages = [Stage(host, own, PROFILE, deadline=SLOW) for host, own in faults.items()]
+    together = 1 if request.config.getoption("--alone", False) else TOGETHER
+    stages = [Stage(host, own, PROFILE, deadline=SLOW, together=together) for host, own in faults.items()]
 
     def shell(where: str, script: str) -> None:
         image_lab.machine(where).sh(f"set -eu\n{script}", timeout=120)
 
-    with Proofs(stages, image_lab.inventory, shell, wanted) as under_way:
+    with Proofs(stages, image_lab.inventory, shell, wanted, image_lab.revive) as under_way:
         yield under_way
     assert under_way.left() == {}, "not well again"
 

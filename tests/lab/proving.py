@@ -1,13 +1,16 @@
 """Faults proved, the hosts side by side: each has a thread, and a test fetches what became of its fault.
 
-The hosts know nothing of each other, and much of a fault's time is waiting. What departs is compared in the test, which
-says what is wrong; what goes wrong in a script is raised there, too.
+The hosts know nothing of each other, and much of a fault's time is waiting. Where a look is dear, faults of different
+concerns are broken together and looked at once: what departs must be what all of them name, and nothing else. If it is
+not, or a script fails, all is restored and each of them proved alone; so what fails, fails alone. What departs is
+compared in the test, which says what is wrong; what goes wrong in a script is raised there, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -15,12 +18,14 @@ from types import TracebackType
 from typing import TypeVar
 
 from tests.lab.faults import Fault
-from tests.lab.judging import Departures, departures_by
+from tests.lab.judging import Departures, departures_by, unlike
 from virtvet.snapshot.connections import Connections
 
 T = TypeVar("T")
 Shell = Callable[[str, str], object]
 """Runs a script on "hv1" or "hv1/web1"; raises where it fails."""
+Revive = Callable[[str], bool]
+"""Makes a host anew that has fallen silent; False where it answers."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +39,23 @@ class Stage:
     unequip: str = ":"
     deadline: float = 20
     """Seconds for a look that has no longer one of its own."""
+    together: int = 1
+    """How many faults may be broken at once."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What departed, and the fault that the host had before: had it not been restored, the look would show it, too."""
+    """What departed of what no other fault names that was broken with it; and the faults that the host had before: had
+    they not been restored, the look would show them, too."""
 
     found: Departures
     before: str
+
+    def of(self, fault: Fault, company: Collection[Fault]) -> Proof:
+        """As seen of this one fault among those broken together."""
+        others = {key for other in company if other is not fault for key in other.departs}
+        found = {key: layers for key, layers in self.found.items() if not others & {key, key.partition(" ")[0]}}
+        return Proof(found, self.before)
 
 
 class Proofs:
@@ -50,12 +64,19 @@ class Proofs:
     wanted: the names of those that are to be proved.
     """
 
-    def __init__(self, stages: Sequence[Stage], inventory: Path, shell: Shell, wanted: Collection[str]) -> None:
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        inventory: Path,
+        shell: Shell,
+        wanted: Collection[str],
+        revive: Revive = lambda _host: False,
+    ) -> None:
         self._proofs: dict[str, Future[Proof]] = {name: Future() for name in wanted}
         hosts: dict[str, list[Stage]] = {}
         for stage in stages:
             hosts.setdefault(stage.host, []).append(stage)
-        self._lanes = [Lane(own, inventory, shell, self._proofs) for own in hosts.values()]
+        self._lanes = [Lane(own, inventory, shell, revive, self._proofs) for own in hosts.values()]
 
     def __enter__(self) -> Proofs:
         for lane in self._lanes:
@@ -80,16 +101,22 @@ class Proofs:
 
 
 class Lane(Thread):
-    """One host's faults. That each is restored the next look shows, which must find the next fault and nothing else;
+    """One host's faults. That each is restored the next look shows, which must find the next faults and nothing else;
     after the last one, a look that logs in anew."""
 
     def __init__(
-        self, stages: Sequence[Stage], inventory: Path, shell: Shell, proofs: Mapping[str, Future[Proof]]
+        self,
+        stages: Sequence[Stage],
+        inventory: Path,
+        shell: Shell,
+        revive: Revive,
+        proofs: Mapping[str, Future[Proof]],
     ) -> None:
         super().__init__(name=stages[0].host, daemon=True)
         self.stopped = Event()
         self.left: Future[Departures] = Future()
-        self._stages, self._inventory, self._shell, self._proofs = stages, inventory, shell, proofs
+        self._stages, self._inventory, self._shell, self._revive = stages, inventory, shell, revive
+        self._proofs = proofs
         self._connections = Connections()
         self._before = ""
 
@@ -115,29 +142,81 @@ class Lane(Thread):
     def _prove_all(self, stage: Stage) -> None:
         try:
             self._shell(self.name, stage.equip)
-            for fault in self._wanted(stage):
-                if not self.stopped.is_set():
-                    _settle(self._proofs[fault.name], lambda fault=fault: self._proved(fault, stage))
+            for faults in companies(self._wanted(stage), stage.together):
+                self._prove(stage, faults)
         finally:
             self._shell(self.name, stage.unequip)
 
-    def _proved(self, fault: Fault, stage: Stage) -> Proof:
-        before, self._before = self._before, fault.name
-        try:
-            self._shell(fault.on, fault.breaks)
-            self._log_in_anew(fault)
-            return Proof(self._departures(stage, fault.deadline), before)
-        finally:
-            self._shell(fault.on, fault.restores)
-            self._log_in_anew(fault)
+    def _prove(self, stage: Stage, faults: Sequence[Fault]) -> None:
+        """Together; each alone where that is not as it should be; all again on another host where this one died."""
+        if self.stopped.is_set():
+            return
+        seen = self._seen(stage, faults)
+        if not _as_named(seen, faults) and self._made_anew():
+            seen = self._seen(stage, faults)
+        if len(faults) == 1 or _as_named(seen, faults):
+            for fault in faults:
+                _settle(self._proofs[fault.name], lambda fault=fault: seen.result().of(fault, faults))
+        else:
+            for fault in faults:
+                self._prove(stage, [fault])
 
-    def _log_in_anew(self, fault: Fault) -> None:
-        if fault.anew:
-            self._connections.close()
+    def _seen(self, stage: Stage, faults: Sequence[Fault]) -> Future[Proof]:
+        """All broken, a look, all restored, whatever failed."""
+        before, self._before = self._before, ", ".join(fault.name for fault in faults)
+        seen: Future[Proof] = Future()
+        _settle(seen, lambda: Proof(self._departures_of(stage, faults), before))
+        return seen
+
+    def _departures_of(self, stage: Stage, faults: Sequence[Fault]) -> Departures:
+        with ExitStack() as restored:
+            for fault in faults:
+                restored.callback(self._run, fault, fault.restores)
+                self._run(fault, fault.breaks)
+            return self._departures(stage, max(fault.deadline for fault in faults))
+
+    def _run(self, fault: Fault, script: str) -> None:
+        try:
+            self._shell(fault.on, script)
+        finally:
+            if fault.anew:
+                self._connections.close()
+
+    def _made_anew(self) -> bool:
+        if not self._revive(self.name):
+            return False
+        self._connections.close()
+        return True
 
     def _departures(self, stage: Stage, deadline: float = 0) -> Departures:
         longest = max(stage.deadline, deadline)
         return departures_by(self._connections, self._inventory, stage.profile, self.name, longest)
+
+
+def companies(faults: Iterable[Fault], most: int) -> list[list[Fault]]:
+    """Those that may be broken together: of different concerns ("MEM-LIMIT" of MEM-LIMIT-2), and no way in cut."""
+    made: list[list[Fault]] = []
+    for fault in faults:
+        for company in made:
+            if len(company) < most and all(_apart(fault, other) for other in company):
+                company.append(fault)
+                break
+        else:
+            made.append([fault])
+    return made
+
+
+def _apart(one: Fault, other: Fault) -> bool:
+    return not (one.anew or other.anew or _concerns(one) & _concerns(other))
+
+
+def _concerns(fault: Fault) -> set[str]:
+    return {named.partition(" ")[0].rpartition("-")[0] for named in fault.departs}
+
+
+def _as_named(seen: Future[Proof], faults: Iterable[Fault]) -> bool:
+    named = {key: layers for fault in faults for key, layers in fault.departs.items()}
+    return seen.exception() is None and unlike(seen.result().found, named) == []
 
 
 def _settle(future: Future[T], job: Callable[[], T]) -> None:
