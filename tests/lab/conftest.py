@@ -60,20 +60,29 @@ class Ended:
 Virtvet = Callable[..., Ended]
 
 
-@pytest.fixture
-def virtvet(lab: Lab, tmp_path: Path) -> Virtvet:
-    """Run `virtvet check profiles/lab.yaml --inventory LAB …` in a process of its own."""
+def virtvet_in(folder: Path, lab: Lab) -> Virtvet:
+    """`virtvet check profiles/lab.yaml --inventory LAB …` in a process of its own, its reports in this folder.
+
+    The words that are given by name are put into its environment.
+    """
 
     def check(
-        *arguments: str, profile: Path | str = PROFILE, inventory: Path | None = None, timeout: float = 120
+        *arguments: str,
+        profile: Path | str = PROFILE,
+        inventory: Path | None = None,
+        timeout: float = 120,
+        **environment: str,
     ) -> Ended:
-        known = ("--inventory", str(inventory or lab.inventory), "--reports", str(tmp_path / "reports"))
-        return run("check", str(profile), *known, *arguments, timeout=timeout)
-
-    def run(*arguments: str, timeout: float) -> Ended:
-        command = [sys.executable, "-m", "virtvet", *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(TOP / "src"), "COLUMNS": "160"}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, cwd=tmp_path)
-        return Ended(done.returncode, done.stdout, done.stderr, tmp_path / "reports")
+        command = [sys.executable, "-m", "virtvet", "check", str(profile)]
+        command += ["--inventory", str(inventory or lab.inventory), "--reports", str(folder / "reports"), *arguments]
+        known = {**os.environ, "PYTHONPATH": str(TOP / "src"), "COLUMNS": "160", **environment}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=known, cwd=folder)
+        return Ended(done.returncode, done.stdout, done.stderr, folder / "reports")
 
     return check
+
+
+@pytest.fixture
+def virtvet(lab: Lab, tmp_path: Path) -> Virtvet:
+    """It, its reports in the test's own folder."""
+    return virtvet_in(tmp_path, lab)

@@ -1,4 +1,4 @@
-"""`-p crash_plugin`: a run that is killed at its first change, once it is planned, or once it is applied (CRASH)."""
+"""`-p tests.lab.crash_plugin`: a run killed at its first change, once it is planned, or once it is applied (CRASH)."""
 
 from __future__ import annotations
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab import Lab
-from tests.lab.conftest import PROFILE, TOP, Ended, Virtvet
+from tests.lab.conftest import PROFILE, TOP, Ended, virtvet_in
 from tests.lab.faults import disks
 
 MENDING = "/sys/fs/cgroup/*/machine/mending.partition"
@@ -327,20 +329,17 @@ class Broken:
         return self.shell(self.fault.shows)
 
 
-@pytest.fixture
-def profile(tmp_path: Path) -> Path:
-    """The lab's profile, with a partition that no guest is in."""
-    path = tmp_path / "mending.yaml"
-    path.write_text(f"virtvet: 1\nextends: {PROFILE}\nhost: {{partitions: {{/machine/mending.partition: {{}}}}}}\n")
-    return path
-
-
-def broken(fault: Fault, lab: Lab, virtvet: Virtvet, profile: Path, folder: Path) -> Iterator[Broken]:
+@contextmanager
+def broken(fault: Fault, lab: Lab, folder: Path) -> Iterator[Broken]:
+    """The fault, there and gone again; what is written meanwhile stays in this folder."""
     machine = lab.guests[fault.on] if "/" in fault.on else lab.hosts[fault.on]
+    virtvet, profile = virtvet_in(folder, lab), folder / "mending.yaml"
+    # the lab's, with a partition that no guest is in
+    profile.write_text(f"virtvet: 1\nextends: {PROFILE}\nhost: {{partitions: {{/machine/mending.partition: {{}}}}}}\n")
 
-    def ask(*arguments: str) -> Ended:
+    def ask(*arguments: str, **more: Any) -> Ended:
         selected = ("-H", fault.on.partition("/")[0], *fault.asks)
-        return virtvet(*selected, *arguments, profile=profile)
+        return virtvet(*selected, *arguments, **{"profile": profile, **more})
 
     def undo(run: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "virtvet", "undo", run, "--reports", str(folder / "reports")]
@@ -354,16 +353,10 @@ def broken(fault: Fault, lab: Lab, virtvet: Virtvet, profile: Path, folder: Path
         machine.sh(fault.restores, check=False)
 
 
-@pytest.fixture(params=FAULTS, ids=[fault.name for fault in FAULTS])
-def fault(
-    request: pytest.FixtureRequest, lab: Lab, virtvet: Virtvet, profile: Path, tmp_path: Path
-) -> Iterator[Broken]:
-    yield from broken(request.param, lab, virtvet, profile, tmp_path)
-
-
 @pytest.fixture
-def unmounted(lab: Lab, virtvet: Virtvet, profile: Path, tmp_path: Path) -> Iterator[Broken]:
-    yield from broken(next(one for one in FAULTS if one.on == "hv1/db1"), lab, virtvet, profile, tmp_path)
+def unmounted(lab: Lab, tmp_path: Path) -> Iterator[Broken]:
+    with broken(next(one for one in FAULTS if one.on == "hv1/db1"), lab, tmp_path) as fault:
+        yield fault
 
 
 def mendings(ended: Ended) -> dict[str, dict[str, Any]]:
@@ -381,7 +374,7 @@ def journals(ended: Ended) -> list[Path]:
     return sorted(ended.reports.glob("2*/journal.jsonl"))
 
 
-def test_plan_says_exactly_what_and_touches_nothing(fault: Broken) -> None:
+def plan(fault: Broken) -> None:
     before = fault.state
     ended = fault.ask("--fix=plan")
     assert fault.state == before
@@ -391,7 +384,7 @@ def test_plan_says_exactly_what_and_touches_nothing(fault: Broken) -> None:
     assert journals(ended) == []
 
 
-def test_try_leaves_nothing_behind(fault: Broken) -> None:
+def attempt(fault: Broken) -> None:
     before = fault.state
     ended = fault.ask("--fix=try")
     assert fault.state == before
@@ -400,7 +393,7 @@ def test_try_leaves_nothing_behind(fault: Broken) -> None:
     assert "nothing to undo" in fault.undo("latest").stdout
 
 
-def test_keep_keeps_what_was_verified_and_undo_takes_it_back(fault: Broken) -> None:
+def keep_and_undo(fault: Broken) -> None:
     before = fault.state
     first = fault.ask("--fix=keep")
     assert {case: one["outcome"] for case, one in mendings(first).items()} == {fault.fault.mends: "kept"}
@@ -413,17 +406,56 @@ def test_keep_keeps_what_was_verified_and_undo_takes_it_back(fault: Broken) -> N
     assert "nothing to undo" in fault.undo(journal.parent.name).stdout
 
 
-@pytest.mark.parametrize("crash", ["planned", "applied"])
-def test_a_killed_run_is_undone(fault: Broken, crash: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def killed_and_undone(fault: Broken, crash: str) -> None:
     before = fault.state
-    shutil.copy(Path(__file__).with_name("crash_plugin.py"), tmp_path)
-    monkeypatch.setenv("CRASH", crash)
-    killed = fault.ask("--fix=keep", "--", "-p", "crash_plugin")
+    killed = fault.ask(
+        "--fix=keep", "--", "-p", "tests.lab.crash_plugin", PYTHONPATH=f"{TOP / 'src'}:{TOP}", CRASH=crash
+    )
     assert killed.code == -signal.SIGKILL, killed.out + killed.err
     assert (fault.state == before) is (crash == "planned")
     (journal,) = journals(killed)
     undone = fault.undo(journal.parent.name)
     assert (undone.returncode, fault.state) == (0, before), undone.stdout + undone.stderr
+
+
+ACTS: Mapping[str, Callable[[Broken], None]] = {
+    "a plan says exactly what and touches nothing": plan,
+    "a try leaves nothing behind": attempt,
+    "what is kept was verified and undo takes it back": keep_and_undo,
+    "killed before a change it is undone": partial(killed_and_undone, crash="planned"),
+    "killed after a change it is undone": partial(killed_and_undone, crash="applied"),
+}
+
+
+@pytest.fixture(scope="module")
+def acts(
+    lab: Lab, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[tuple[str, str], Future[None]]]:
+    """Those that were selected, under way: app1's one after the other, and beside them all that is not app1's."""
+
+    def play(act: str, fault: Fault, folder: Path) -> None:
+        with broken(fault, lab, folder) as one:
+            ACTS[act](one)
+
+    calls = [
+        item.callspec.params
+        for item in request.session.items
+        if item.path == request.path and hasattr(item, "callspec")
+    ]
+    with ThreadPoolExecutor(1) as of_app1, ThreadPoolExecutor(1) as of_others:
+        under_way = {}
+        for act, fault in ((call["act"], call["fault"]) for call in calls):
+            pool = of_app1 if "app1" in fault.mends else of_others
+            under_way[act, fault.name] = pool.submit(play, act, fault, tmp_path_factory.mktemp("mending"))
+        yield under_way
+        for one in under_way.values():
+            one.cancel()
+
+
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+def test_real_faults_are_mended(act: str, fault: Fault, acts: Mapping[tuple[str, str], Future[None]]) -> None:
+    acts[act, fault.name].result()
 
 
 def test_a_kept_share_survives_a_reset_of_the_guest(unmounted: Broken, lab: Lab) -> None:
@@ -435,12 +467,13 @@ def test_a_kept_share_survives_a_reset_of_the_guest(unmounted: Broken, lab: Lab)
     assert (ended.code, ended.outcomes[unmounted.fault.mends]) == (0, "passed"), ended.out
 
 
-def test_half_a_change_is_taken_back(unmounted: Broken, profile: Path) -> None:
+def test_half_a_change_is_taken_back(unmounted: Broken, tmp_path: Path) -> None:
     """A tag that the host does not offer: two directories are made, then the mount fails."""
     share = "{source: /srv/share, mount: {at: /mnt/other/deep, persistent: true}}"
+    profile = tmp_path / "other.yaml"
     profile.write_text(f"virtvet: 1\nguests: {{db1: {{shares: {{nosuchtag: {share}}}}}}}\n")
     before = unmounted.state
-    ended = unmounted.ask("--fix=keep")
+    ended = unmounted.ask("--fix=keep", profile=profile)
     assert (ended.code, unmounted.state) == (23, before), ended.out
     outcome = mendings(ended)["SHARE-MOUNT-1 hv1/db1/nosuchtag"]["outcome"]
     assert outcome.startswith("undone: hv1/db1$ mount -t 9p")
