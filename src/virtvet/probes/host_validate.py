@@ -68,7 +68,7 @@ def kvm_accessible(snapshot: Snapshot) -> Reading:
 def accessible(snapshot: Snapshot, device: Stat) -> Reading:
     """The account that libvirt runs QEMU as may read and write a device, by its permission bits.
 
-    libvirt clears QEMU's capabilities, so even root is held to the bits.
+    Root's bits count, too, though capabilities pass them by: a QEMU that is confined later would be shut out.
     """
     uid, gid = qemu_account(snapshot.read(Libvirt()).capabilities_xml)
     found = snapshot.maybe_stat(device)
