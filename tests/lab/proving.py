@@ -8,6 +8,7 @@ compared in the test, which says what is wrong; what goes wrong in a script is r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from tests.lab.judging import Departures, departures_by, unlike
 from virtvet.snapshot.connections import Connections
 
 T = TypeVar("T")
+PATH = re.compile(r"/(?:run|etc|boot|proc|usr|var)/[\w./@-]+")
 Shell = Callable[[str, str], object]
 """Runs a script on "hv1" or "hv1/web1"; raises where it fails."""
 Revive = Callable[[str], bool]
@@ -194,7 +196,8 @@ class Lane(Thread):
 
 
 def companies(faults: Iterable[Fault], most: int) -> list[list[Fault]]:
-    """Those that may be broken together: of different concerns ("MEM-LIMIT" of MEM-LIMIT-2), and no way in cut."""
+    """Those that may be broken together: of different concerns ("MEM-LIMIT" of MEM-LIMIT-2), on different files, and no
+    way in cut."""
     made: list[list[Fault]] = []
     for fault in faults:
         for company in made:
@@ -207,11 +210,16 @@ def companies(faults: Iterable[Fault], most: int) -> list[list[Fault]]:
 
 
 def _apart(one: Fault, other: Fault) -> bool:
-    return not (one.anew or other.anew or _concerns(one) & _concerns(other))
+    return not (one.anew or other.anew or _concerns(one) & _concerns(other) or _files(one) & _files(other))
 
 
 def _concerns(fault: Fault) -> set[str]:
     return {named.partition(" ")[0].rpartition("-")[0] for named in fault.departs}
+
+
+def _files(fault: Fault) -> set[str]:
+    """What its scripts write, or may write; each guest's pid is only read."""
+    return {path for path in PATH.findall(fault.breaks + fault.restores) if not path.endswith(".pid")}
 
 
 def _as_named(seen: Future[Proof], faults: Iterable[Fault]) -> bool:
