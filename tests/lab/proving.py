@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from threading import Event, Thread
 from types import TracebackType
 from typing import TypeVar
@@ -23,6 +24,8 @@ from tests.lab.judging import Departures, departures_by, unlike
 from virtvet.snapshot.connections import Connections
 
 T = TypeVar("T")
+SYSTEMD = re.compile(r"systemd/|systemctl ")
+GROUPS = re.compile(r">\$scope|>/sys/fs/cgroup")
 PATH = re.compile(r"/(?:run|etc|boot|proc|usr|var)/[\w./@-]+")
 Shell = Callable[[str, str], object]
 """Runs a script on "hv1" or "hv1/web1"; raises where it fails."""
@@ -171,17 +174,19 @@ class Lane(Thread):
         return seen
 
     def _departures_of(self, stage: Stage, faults: Sequence[Fault]) -> Departures:
+        anew = any(fault.anew for fault in faults)
         with ExitStack() as restored:
-            for fault in faults:
-                restored.callback(self._run, fault, fault.restores)
-                self._run(fault, fault.breaks)
+            for where in dict.fromkeys(fault.on for fault in faults):
+                own = [fault for fault in faults if fault.on == where]
+                restored.callback(self._run, where, _all(fault.restores for fault in reversed(own)), anew)
+                self._run(where, _each(fault.breaks for fault in own), anew)
             return self._departures(stage, max(fault.deadline for fault in faults))
 
-    def _run(self, fault: Fault, script: str) -> None:
+    def _run(self, where: str, script: str, anew: bool) -> None:
         try:
-            self._shell(fault.on, script)
+            self._shell(where, script)
         finally:
-            if fault.anew:
+            if anew:
                 self._connections.close()
 
     def _made_anew(self) -> bool:
@@ -193,6 +198,16 @@ class Lane(Thread):
     def _departures(self, stage: Stage, deadline: float = 0) -> Departures:
         longest = max(stage.deadline, deadline)
         return departures_by(self._connections, self._inventory, stage.profile, self.name, longest)
+
+
+def _each(scripts: Iterable[str]) -> str:
+    """One after the other, up to the first that fails."""
+    return " && ".join(f"sh -euc {quote(script)}" for script in scripts)
+
+
+def _all(scripts: Iterable[str]) -> str:
+    """Every one; it fails if one of them does."""
+    return "failed=; " + " ".join(f"sh -euc {quote(script)} || failed=1;" for script in scripts) + " [ -z $failed ]"
 
 
 def companies(faults: Iterable[Fault], most: int) -> list[list[Fault]]:
@@ -210,7 +225,9 @@ def companies(faults: Iterable[Fault], most: int) -> list[list[Fault]]:
 
 
 def _apart(one: Fault, other: Fault) -> bool:
-    return not (one.anew or other.anew or _concerns(one) & _concerns(other) or _files(one) & _files(other))
+    if one.anew or other.anew or _concerns(one) & _concerns(other) or _files(one) & _files(other):
+        return False
+    return not (_undoes(one, other) or _undoes(other, one))
 
 
 def _concerns(fault: Fault) -> set[str]:
@@ -219,7 +236,18 @@ def _concerns(fault: Fault) -> set[str]:
 
 def _files(fault: Fault) -> set[str]:
     """What its scripts write, or may write; each guest's pid is only read."""
-    return {path for path in PATH.findall(fault.breaks + fault.restores) if not path.endswith(".pid")}
+    return {path for path in PATH.findall(_scripts(fault)) if not path.endswith(".pid")}
+
+
+def _undoes(one: Fault, other: Fault) -> bool:
+    """systemd, made to read one of its files, reads them all, and writes its control groups anew."""
+    if not SYSTEMD.search(_scripts(one)):
+        return False
+    return any(pattern.search(_scripts(other)) for pattern in (SYSTEMD, GROUPS))
+
+
+def _scripts(fault: Fault) -> str:
+    return fault.breaks + fault.restores
 
 
 def _as_named(seen: Future[Proof], faults: Iterable[Fault]) -> bool:
