@@ -6,21 +6,12 @@ from tests.lab.faults import Fault
 
 GRUB = "/boot/grub/grub.cfg"
 GROUPS = "/sys/kernel/iommu_groups"
+INTERRUPTS = "/sys/kernel/irq"
 SETTINGS = "/etc/default/grub"
 OPTIONS = "/etc/modprobe.d/unsafe.conf"
 RNG = "0000:00:06.0"
 """A device that nothing needs, alone in its group."""
 UNUSED = f"group=$(readlink -f /sys/bus/pci/devices/{RNG}/iommu_group); driver=/sys/bus/pci/drivers/virtio-pci"
-
-
-def _hidden(name: str, folder: str, instead: str, departs: dict[str, str]) -> Fault:
-    return Fault(
-        name=name,
-        on="hv3",
-        breaks=f"mount -t tmpfs tmpfs {folder}; cd {folder}; {instead}",
-        restores=f"umount {folder}",
-        departs=departs,
-    )
 
 
 def _next_boot(name: str, file: str, edit: str, departs: dict[str, str]) -> Fault:
@@ -47,12 +38,19 @@ FAULTS: tuple[Fault, ...] = (
         restores=f"umount {GROUPS}; rm -r /run/groups",
         departs={"HOST-IOMMU-2": "actual", "HOST-IOMMU-3": "actual", "HOST-IOMMU-7": "actual"},
     ),
-    _hidden("the IOMMU is another than stated", "/sys/class/iommu", "mkdir ivhd0", {"HOST-IOMMU-4": "actual"}),
-    _hidden(
-        "interrupts are not remapped",
-        "/sys/kernel/irq",
-        "mkdir 1; echo PCI-MSI >1/chip_name",
-        {"HOST-IOMMU-5": "actual"},
+    Fault(
+        name="the IOMMU is another than stated",
+        on="hv3",
+        breaks="mount -t tmpfs tmpfs /sys/class/iommu; mkdir /sys/class/iommu/ivhd0",
+        restores="umount /sys/class/iommu",
+        departs={"HOST-IOMMU-4": "actual"},
+    ),
+    Fault(
+        name="interrupts are not remapped",
+        on="hv3",
+        breaks=f"cp -a {INTERRUPTS} /run/irq; sed -i s/^IR-// /run/irq/*/chip_name; mount --bind /run/irq {INTERRUPTS}",
+        restores=f"umount {INTERRUPTS}; rm -r /run/irq",
+        departs={"HOST-IOMMU-5": "actual"},
     ),
     Fault(
         name="a device of the host is translated",
