@@ -6,12 +6,13 @@ from tests.lab.faults import Fault
 
 _WANTS = "/etc/systemd/system/multi-user.target.wants/libvirtd.service"
 _PACKAGE = "/run/virtvet-telnetd"
+_REMEMBERED = "systemctl show -p UnitFileState libvirtd.service | grep -qx UnitFileState=enabled"
 
 FAULTS: tuple[Fault, ...] = (
     Fault(
         name="a unit's link is removed, and systemd remembers it as enabled",
         on="hv3",
-        breaks=f"rm {_WANTS}; systemctl show -p UnitFileState libvirtd.service | grep -qx UnitFileState=enabled",
+        breaks=f"{_REMEMBERED}; rm {_WANTS}; {_REMEMBERED}",  # from the first time it is asked to the next reload
         restores=f"ln -sf /lib/systemd/system/libvirtd.service {_WANTS}",
         departs={"SERVICE-UNIT-1 libvirtd.service": "config"},
     ),
