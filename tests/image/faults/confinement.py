@@ -87,6 +87,7 @@ FAULTS: tuple[Fault, ...] = (
         breaks=f"{ROOTS}; systemctl restart libvirtd; virsh -q list >/dev/null; {BACK}",
         restores="systemctl restart libvirtd; virsh -q list >/dev/null",
         departs={"HOST-QEMU-1": "live", "QEMU-USER-1": "config", "QEMU-USER-2": "config"},
+        anew=True,
         deadline=60,
     ),
 )
