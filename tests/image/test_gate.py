@@ -73,7 +73,7 @@ BROKEN = (
         Change(
             commands=(f"rm {WANTS}/machine-prod.slice", f"rm {WANTS}/machine.slice.wants/machine-prod.slice"),
         ),
-        {"PART-EXIST-1 /machine/prod": "actual", "PART-LIMIT-1 /machine/prod memory": "config"},
+        {"PART-EXIST-1 /machine/prod": "actual"},
     ),
     Broken(
         "the module vfio-pci is not there",

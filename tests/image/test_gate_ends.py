@@ -19,6 +19,7 @@ import pytest
 SAID = "no operating system, no sshd"
 # xor ax, ax; mov ds, ax; cld; mov si, text; next: lodsb; test al, al; jz end; mov dx, 0x3f8; out dx, al; jmp next
 CODE = bytes.fromhex("31c08ed8fcbe167cac84c07406baf803eeebf5f4ebfd")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SECTOR = (CODE + f"\n{SAID}\n\0".encode()).ljust(510, b"\0") + b"\x55\xaa"
 
 
@@ -39,7 +40,9 @@ def begin(disk: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(disk.parent)}
         pipe = subprocess.PIPE
         started.append(
-            subprocess.Popen(argv, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=env, cwd=disk.parent)
+            subprocess.Popen(
+                argv, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=env, cwd=disk.parent, preexec_fn=as_usual
+            )
         )
         return started[-1]
 
@@ -49,6 +52,12 @@ def begin(disk: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
     for pid in machines(disk):
         os.kill(pid, signal.SIGKILL)
+
+
+def as_usual() -> None:
+    """Whoever runs the tests in the background may have had these ignored, and children inherit that."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def machines(disk: Path) -> list[int]:
@@ -112,7 +121,7 @@ def opened(descriptors: Path, disk: Path) -> list[Path]:
     return [one for one in descriptors.iterdir() if one.exists() and one.resolve() == disk]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupted_gate_leaves_nothing(
     number: signal.Signals, disk: Path, begin: Callable[..., subprocess.Popen[str]]
 ) -> None:
