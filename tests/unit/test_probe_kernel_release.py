@@ -74,6 +74,11 @@ def test_next_beyond_understanding() -> None:
         kernel_release.config(looked("6.1.0-1-amd64", None))
 
 
+RHEL = (
+    "/boot/vmlinuz-0-rescue-5f0d3ab1c2e94f0a8d6b7c1e2f3a4b5c "
+    "/boot/vmlinuz-5.14.0-427.13.1.el9_4.x86_64 /boot/vmlinuz-5.14.0-362.8.1.el9_3.x86_64"
+)
+"""With the rescue image that dracut's 51-dracut-rescue.install makes: a copy of some kernel, which no one installs."""
 BOTH = "/boot/vmlinuz-6.1.0-9-amd64 /boot/vmlinuz-6.1.0-30-amd64 /lib/modules/6.1.0-31-amd64"
 
 
@@ -96,6 +101,7 @@ BOTH = "/boot/vmlinuz-6.1.0-9-amd64 /boot/vmlinuz-6.1.0-30-amd64 /lib/modules/6.
             "6.1.0-9-amd64, while 6.1.0-30-amd64 is installed",
         ),
         ("6.1.0-31-amd64", "/boot/vmlinuz-6.1.0-31-amd64", "/lib/modules/6.1.0-31-amd64", NEWEST, NEWEST),
+        ("5.14.0-427.13.1.el9_4.x86_64", "/vmlinuz-5.14.0-427.13.1.el9_4.x86_64", RHEL, NEWEST, NEWEST),
     ],
 )
 def test_newest(running: str, boots: str, found: str, now: str, then: str) -> None:

@@ -11,6 +11,7 @@ Compared without the flavour, as packages are: 6.1.0-30 of `6.1.0-30-amd64`, 5.1
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
@@ -89,8 +90,13 @@ def _installed(snapshot: Snapshot) -> list[str]:
     if unknown := [line for line in errors if "No such file or directory" not in line]:
         raise CannotLook(INSTALLED, unknown[0][:200])
     paths = done.stdout.decode("utf-8", "backslashreplace").splitlines()
-    kernels = [match[1] for path in paths if (match := re.fullmatch(r"/boot/vmlinu[xz]-([0-9].{1,200})", path))]
-    modules = [match[1] for path in paths if (match := re.fullmatch(r"/lib/modules/([0-9].{1,200})", path))]
+    kernels, modules = (_below(start, paths) for start in ("/boot/vmlinu[xz]-", "/lib/modules/"))
     if found := kernels or modules:
         return found
     raise CannotLook(INSTALLED, "no kernel is installed")
+
+
+def _below(start: str, paths: Sequence[str]) -> list[str]:
+    """The releases after such a start; `/boot/vmlinuz-0-rescue-MACHINE-ID` is dracut's copy of another kernel."""
+    pattern = re.compile(rf"{start}([0-9]{{1,4}}\..{{1,200}})")
+    return [match[1] for path in paths if (match := pattern.fullmatch(path))]
