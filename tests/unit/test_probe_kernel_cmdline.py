@@ -300,6 +300,7 @@ def test_no_boot_loader() -> None:
         {GRUB: TooLarge(1)},
         {GRUB: DEBIAN, "/boot/grub/grubenv": Unreadable("Input/output error")},
         {GRUB2: FEDORA, "/boot/loader/entries/a.conf": Unreadable("Input/output error")},
+        {SAVED_ENV: "kernelopts=root=/dev/b ro\n", **RHEL},
         {GRUB: DEBIAN, "/etc/default/grub": 'GRUB_CMDLINE_LINUX="$(cat /etc/words)"\n'},
         {GRUB: DEBIAN, "/etc/default/grub": "a=b\n", "/etc/default/grub.d/a.cfg": Unreadable("denied")},
     ],

@@ -34,10 +34,18 @@ def default_entry(snapshot: Snapshot) -> Entry:
     if (menu := grub.menu(snapshot)) is not None:
         return _by_grub(menu, boot_entries.found(snapshot) if menu.blscfg else [])
     if entries := boot_entries.found(snapshot):
-        return Entry(entries[0].kernel, entries[0].options, entries[0].path)
+        return _by_itself(entries[0])
     if (unified := _kernel_cmdline(snapshot)) is not None:
         return unified
     raise NotApplicable("no boot loader is set up here: neither grub.cfg nor loader/entries nor /etc/kernel/cmdline")
+
+
+def _by_itself(entry: BootEntry) -> Entry:
+    """As systemd-boot reads it, which knows no variables: what has any is GRUB's, whose grub.cfg is in some other
+    place (Red Hat Enterprise Linux 8 with UEFI: /boot/efi/EFI/redhat)."""
+    if "$" in entry.options:
+        raise CannotLook(entry.path, "has variables of GRUB's, and there is no grub.cfg where we look")
+    return Entry(entry.kernel, entry.options, entry.path)
 
 
 def _by_grub(menu: Menu, entries: list[BootEntry]) -> Entry:
