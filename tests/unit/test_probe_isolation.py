@@ -45,13 +45,16 @@ def next_boot(cmdline: str, *said: Said) -> Snapshot:
         ("0-7:1/4", {0, 4}),
         ("0-7:2/4", {0, 1, 4, 5}),
         ("6-20", {6, 7}),
+        ("6-20:2/2", {6, 7}),
     ],
 )
 def test_lists_of_the_kernel(text: str, cpus: set[int]) -> None:
     assert kernel_list(text, 7, "x") == cpus
 
 
-@pytest.mark.parametrize("text", ["a", "1-", "-1", "1..2", "^1", "٣", "123456", "1:2", "0-3:x/2"])
+@pytest.mark.parametrize(
+    "text", ["a", "1-", "-1", "1..2", "^1", "٣", "123456", "1:2", "0-3:x/2", "3-1", "0-7:3/2", "0-7:1/0"]
+)
 def test_what_is_no_list(text: str) -> None:
     with pytest.raises(CannotLook):
         kernel_list(text, 7, "x")
@@ -238,6 +241,11 @@ def unit(units: Any, enabled: str, active: str) -> dict[Any, str]:
 def test_irqbalance_at_boot(text: str, cmdline: str, value: set[int]) -> None:
     said = {BALANCER_FILES[0]: text, BALANCER_FILES[1]: Absent(), **unit(BALANCER, "enabled", "active")}
     assert isolation.balanced_at_boot(next_boot(cmdline, said), frozenset({2, 3})).value == value
+
+
+def test_an_arguments_file_of_empty_lines_takes_no_time() -> None:
+    said = {BALANCER_FILES[0]: "\n" * 200_000, BALANCER_FILES[1]: Absent(), **unit(BALANCER, "enabled", "active")}
+    assert isolation.balanced_at_boot(next_boot("", said), frozenset({2})).value == {2}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ Documentation/core-api/irq/irq-affinity.rst, Documentation/core-api/workqueue.rs
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
@@ -46,20 +46,22 @@ def kernel_list(text: str, last: int, source: object) -> Cpus:
     cpus: set[int] = set()
     for part in filter(None, text.split(",")):
         match = _PART.fullmatch(part)
-        if match is None:
+        found = _range(match, last) if match else None
+        if found is None:
             raise CannotLook(source, f"{part[:40]!r} is no list of CPUs")
-        cpus.update(_range(match, last))
+        cpus.update(found)
     return frozenset(cpu for cpu in cpus if cpu <= last)
 
 
-def _range(match: re.Match[str], last: int) -> Iterator[int]:
+def _range(match: re.Match[str], last: int) -> Iterable[int] | None:
+    """None where the kernel refuses it, too (bitmap_check_region)."""
     if match[0] == "all":
-        yield from range(last + 1)
-        return
+        return range(last + 1)
     first, end = (last if one == "N" else int(one) for one in (match[1], match[2] or match[1]))
     used, group = int(match[3] or 1), int(match[4] or 1)
-    for start in range(first, min(end, last) + 1, max(group, 1)):
-        yield from range(start, min(start + used, end + 1))
+    if first > end or group == 0 or used > group:
+        return None
+    return (cpu for cpu in range(first, min(end, last) + 1) if (cpu - first) % group < used)
 
 
 def _last_cpu(snapshot: Snapshot) -> int:
@@ -267,7 +269,7 @@ BALANCER_FILES = (File("/etc/default/irqbalance"), File("/etc/sysconfig/irqbalan
 """Debian's and Red Hat's (EnvironmentFile= of irqbalance.service)."""
 BALANCING = Processes("irqbalance", ("environ",))
 BALANCER_SOURCES: tuple[Source, ...] = (*CPU_SOURCES, *BALANCER.sources, *BALANCER_FILES, BALANCING)
-_BANNED = re.compile(r"""^\s*(IRQBALANCE_BANNED_CPU(?:S|LIST))=["']?([^"'\s]*)""", re.MULTILINE)
+_BANNED = re.compile(r"""^[ \t]*(IRQBALANCE_BANNED_CPU(?:S|LIST))=["']?([^"'\s]*)""", re.MULTILINE)
 
 
 def balanced_at_boot(snapshot: Snapshot, cpus: Cpus) -> Reading:

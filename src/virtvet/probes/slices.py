@@ -37,7 +37,7 @@ DEFAULT_PERIOD = 100_000
 
 _SIZE = re.compile(r"\d{1,19}[KMGTPE]?|\d{1,3}(?:\.\d{1,2})?%", re.ASCII)
 _PERCENT = re.compile(r"(\d{1,9}(?:\.\d{1,2})?)%", re.ASCII)
-_SPAN = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s*(us|ms|s|min|h|d|)", re.ASCII)
+_SPAN = re.compile(r"(\d{1,12}+(?!\d)(?:\.\d{1,9}+)?+)\s*+(us|ms|s|min|h|d|)", re.ASCII)
 _MICROSECONDS = {"us": 1, "ms": 1000, "s": 10**6, "": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6}
 _CPUS = re.compile(r"\d{1,5}(?:-\d{1,5})?(?:[\s,]+\d{1,5}(?:-\d{1,5})?)*", re.ASCII)
 
@@ -68,7 +68,7 @@ def _span(text: str) -> int | str:
     """µs: `1.500s` -> 1500000, `1min 30s` -> 90000000, `infinity` -> "unlimited"."""
     if text == "infinity":
         return UNLIMITED
-    _like(re.compile(rf"(?:{_SPAN.pattern}\s*)+", re.ASCII), text)
+    _like(re.compile(rf"(?:{_SPAN.pattern}\s*+)+", re.ASCII), text)
     return int(sum(Decimal(number) * _MICROSECONDS[unit] for number, unit in _SPAN.findall(text)))
 
 
