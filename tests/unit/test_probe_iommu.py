@@ -200,6 +200,7 @@ def test_boots_after_the_next_count() -> None:
         ("intel_iommu=off", "on"),
         ("intremap=no_x2apic_optout", "on"),
         ("intremap=off", "off: the command line says intremap=off"),
+        ("intremap=nopost,off", "off: the command line says intremap=nopost,off"),
         ("iommu=off", "off: the command line says iommu=off"),
     ],
 )

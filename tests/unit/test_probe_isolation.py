@@ -85,7 +85,7 @@ BOTH, MANAGED = frozenset({"domain", "managed_irq"}), frozenset({"managed_irq"})
         ("isolcpus=managed_irq,2-3", MANAGED, {2, 3}),
         ("isolcpus=managed_irq,domain,2-3", BOTH, {2, 3}),
         ("isolcpus=2-N", None, {2, 3}),
-        ("isolcpus=1 isolcpus=2", None, {2}),
+        ("isolcpus=1 isolcpus=2", None, {1}),
         ("quiet", None, set()),
     ],
 )

@@ -42,7 +42,9 @@ def line(text: str) -> CommandLine:
 @pytest.mark.parametrize(
     ("text", "key", "values"),
     [
-        ("isolcpus=1 isolcpus=2-3,5", "isolcpus", ("2-3,5",)),
+        ("isolcpus=1 isolcpus=2-3,5", "isolcpus", ("1",)),
+        ("rcu_nocbs=1 rcu_nocbs=2-3,5", "rcu_nocbs", ("2-3,5",)),
+        ("intremap=no_x2apic_optout,off", "intremap", ("no_x2apic_optout", "off")),
         ("nested", "nested", ("",)),
         ("ro", "nested", ()),
         ("intel_iommu=off intel_iommu=on,sm_on", "intel_iommu", ("on", "sm_on")),

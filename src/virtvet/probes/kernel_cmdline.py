@@ -23,11 +23,13 @@ CONFIG_SOURCES: tuple[Source, ...] = boot_loader.SOURCES
 SOURCES: tuple[Source, ...] = (RUNNING, *CONFIG_SOURCES)
 
 ADDS_UP = frozenset(
-    {"intel_iommu", "amd_iommu", "iommu", "pci", "console", "earlycon", "hugepages", "hugepagesz", "memmap"}
+    {"intel_iommu", "amd_iommu", "iommu", "intremap", "pci", "console", "earlycon", "hugepages", "hugepagesz", "memmap"}
     | {"initcall_blacklist", "modprobe.blacklist", "systemd.mask", "systemd.wants"}
 )
 """Parameters of which every occurrence counts, and each part between commas by itself; of others the last counts.
 (drivers/iommu/intel/iommu.c: intel_iommu_setup; arch/x86/kernel/pci-dma.c: iommu_setup; libkmod-config.c …)"""
+FIRST_COUNTS = frozenset({"isolcpus", "nohz_full"})
+"""A second one with other CPUs is ignored (housekeeping_setup in kernel/sched/isolation.c)."""
 OPPOSITES = (("on", "off"), ("pt", "nopt"), ("sm_on", "sm_off"), ("force", "noforce"), ("merge", "nomerge"))
 """Parts of which the later one undoes the earlier."""
 
@@ -56,10 +58,13 @@ class CommandLine:
     def values(self, key: str) -> tuple[str, ...]:
         """What is in effect of a parameter, "" for one without a value; empty where it is not there.
 
-        `isolcpus=1 isolcpus=2-3` -> ("2-3",); `intel_iommu=off intel_iommu=on,sm_on` -> ("on", "sm_on").
+        `rcu_nocbs=1 rcu_nocbs=2-3` -> ("2-3",); `isolcpus=1 isolcpus=2-3` -> ("1",);
+        `intel_iommu=off intel_iommu=on,sm_on` -> ("on", "sm_on").
         """
         found = [word.value or "" for word in self.words if word.key == plain(key)]
-        return tuple(_together(found)) if plain(key) in ADDS_UP else tuple(found[-1:])
+        if plain(key) in ADDS_UP:
+            return tuple(_together(found))
+        return tuple(found[:1] if plain(key) in FIRST_COUNTS else found[-1:])
 
     def has(self, word: Word) -> bool:
         """The parameter is there, with this value if the word has one."""
