@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -15,13 +16,14 @@ from click.testing import CliRunner
 from tests.unit.loopback_sshd import needs_sshd, running
 from tests.unit.test_image_firmware import CODE, gpt
 from virtvet.cli import main
-from virtvet.errors import ExitCode
+from virtvet.errors import BadInput, ExitCode, Unreachable
 from virtvet.image import firmware, gate, login
 from virtvet.image.console import Console
 from virtvet.image.login import Account, NoAnswer
 from virtvet.image.machine import Machine
 from virtvet.image.progress import Progress
 from virtvet.inventory import load_inventory
+from virtvet.snapshot.model import Completed
 from virtvet.snapshot.side_by_side import Deadline, background
 
 
@@ -120,6 +122,76 @@ def test_what_does_not_speak_ssh_is_told(machine: Machine, tmp_path: Path) -> No
             login.wait(machine, account, Deadline(0.5), Progress(StringIO()))
         speaker.close()
     assert gate._tail(machine) == "\n  the last 1 lines of its console:\n  | Kernel panic"
+
+
+class Answering:
+    """An image's end of SSH: each command's answer, as hostile as may be."""
+
+    def __init__(self, *said: bytes | Unreachable) -> None:
+        self.said = list(said)
+
+    def run(self, *_command: object) -> Completed:
+        answer = self.said.pop(0)
+        if isinstance(answer, Unreachable):
+            raise answer
+        return Completed(0, answer, b"")
+
+    def close(self) -> None:
+        pass
+
+
+def test_what_an_image_says_is_no_escape_sequence_here() -> None:
+    out = StringIO()
+    ssh = Answering(b"\x1b]0;x\x07.service loaded failed failed x\n" * 99)
+    Progress(out).say(f"degraded:\n {login.failed_units(ssh, Deadline(5))[0]}")  # type: ignore[arg-type]
+    assert out.getvalue() == "virtvet: degraded:\n \\x1b]0;x\\x07.service\n"
+
+
+def test_jobs_that_are_no_jobs_are_left_out() -> None:
+    assert login._jobs(Answering(b"122 ssh.service start running\n running\n")) == ", it waits for ssh.service"  # type: ignore[arg-type]
+
+
+def test_an_image_that_goes_away_after_its_boot_is_told(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = Unreachable("the image", "closed the SSH connection in the middle of its answer")
+    monkeypatch.setattr(login, "wait", lambda *_: Answering(b"degraded\n", lost))
+    account = Account("127.0.0.1", tmp_path / "key", tmp_path / "known_hosts")
+    order = gate.Order(tmp_path / "x.raw", "kvm-baseline", lambda *_: ())
+    with pytest.raises(NoAnswer, match="closed the SSH connection"):
+        gate._booted(order, machine, account, Progress(StringIO()))
+
+
+def test_checks_that_do_not_end_when_interrupted_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "ENDING_SECONDS", 0.2)
+    deaf = "import os, signal, time; signal.signal(2, signal.SIG_IGN); os.kill(os.getppid(), 2); time.sleep(60)"
+    with pytest.raises(KeyboardInterrupt), gate.stoppable():
+        gate._child([sys.executable, "-c", deaf])
+
+
+@pytest.mark.parametrize(("folder", "said"), [("gone", "No such file"), ("x" * 100, "too long")])
+def test_a_folder_that_cannot_be_used_is_told(
+    folder: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if folder != "gone":
+        (tmp_path / folder).mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / folder))
+    with pytest.raises(BadInput, match=said), gate._folder(keep=False):
+        pass
+    assert not any(tmp_path.rglob("virtvet-image-*"))
+
+
+def test_an_image_that_is_taken_away_has_changed(disk: Path) -> None:
+    before = gate._stamp(disk)
+    disk.unlink()
+    assert gate._stamp(disk) != before
+
+
+def test_commands_to_paste_name_one_folder(machine: Machine, tmp_path: Path) -> None:
+    account = Account("127.0.0.1", tmp_path / "a key", tmp_path / "known_hosts")
+    told = gate._how_to_go_on(tmp_path / "my dir", account, machine)
+    assert f"rm -rf '{tmp_path}/my dir'" in told
+    assert f"ssh -i '{tmp_path}/a key' " in told
 
 
 @needs_sshd

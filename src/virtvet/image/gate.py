@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 from types import FrameType
 
-from virtvet.errors import ExitCode
+from virtvet.errors import BadInput, ExitCode, Unreachable
 from virtvet.expect import show
 from virtvet.image import accelerator, credentials, disk, firmware, login, machine
 from virtvet.image.firmware import Firmware
@@ -30,6 +31,8 @@ from virtvet.snapshot.ssh import Ssh
 
 TAIL = 30
 """Lines of the console that are shown when the image cannot be checked."""
+LONGEST_SOCKET = 107
+"""Bytes of the path of a UNIX socket (unix(7))."""
 ENDING_SECONDS = 30
 """For the checks to write their reports once they are interrupted."""
 
@@ -101,8 +104,12 @@ def _plan(order: Order, progress: Progress) -> Plan:
     )
 
 
-def _stamp(image: Path) -> tuple[int, int, int]:
-    known = image.stat()
+def _stamp(image: Path) -> tuple[int, int, int] | None:
+    """None where the image is there no more."""
+    try:
+        known = image.stat()
+    except OSError:
+        return None
     return known.st_ino, known.st_size, known.st_mtime_ns
 
 
@@ -134,9 +141,11 @@ def _booted(order: Order, started: Machine, account: Account, progress: Progress
     try:
         progress.say(f"SSH answers after {progress.seconds:.1f} s")
         state = login.wait_until_booted(ssh, started, deadline, progress)
-        failed = f": {', '.join(login.failed_units(ssh, deadline))}" if state == "degraded" else ""
+        failed = f": {', '.join(login.failed_units(ssh, deadline)[:20])}" if state == "degraded" else ""
         progress.say(f"booted after {progress.seconds:.1f} s{f', systemd says {state}{failed}' if state else ''}")
         return order.names or _own_names(ssh, deadline)
+    except Unreachable as lost:
+        raise NoAnswer(f"answers no more: {lost.reason}") from None
     finally:
         ssh.close()
 
@@ -193,24 +202,25 @@ def _child(argv: Sequence[str]) -> int:
         return child.wait()
     except KeyboardInterrupt:
         child.send_signal(signal.SIGINT)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             child.wait(ENDING_SECONDS)
-        finally:
-            child.kill()
-            child.wait()
+        child.kill()
+        child.wait()
         raise
 
 
 def _how_to_go_on(folder: Path, account: Account, started: Machine) -> str:
-    pid = started.process.pid
+    pid, remove = started.process.pid, ["rm", "-rf", str(folder)]
     if started.ended:
-        return f"the machine has ended; what is left of it: rm -rf {folder}"
-    log_in = f"ssh -i {account.key} -p {account.port} -o UserKnownHostsFile={account.known_hosts}"
+        return f"the machine has ended; what is left of it: {shlex.join(remove)}"
+    where = ["-i", str(account.key), "-p", str(account.port), "-o", f'UserKnownHostsFile="{account.known_hosts}"']
+    log_in = shlex.join(["ssh", *where, f"{account.user}@{account.address}"])
+    console = shlex.quote(f"UNIX-CONNECT:{folder / machine.CONSOLE}")
     return (
         f"the machine is kept, as was asked (process {pid})\n"
-        f"  log in: {log_in} {account.user}@{account.address}\n"
-        f"  its console: socat -,rawer,escape=0x1d UNIX-CONNECT:{folder / machine.CONSOLE}   # Ctrl-] leaves it\n"
-        f"  end it: kill {pid}; rm -rf {folder}"
+        f"  log in: {log_in}\n"
+        f"  its console: socat -,rawer,escape=0x1d {console}   # Ctrl-] leaves it\n"
+        f"  end it: kill {pid}; {shlex.join(remove)}"
     )
 
 
@@ -234,10 +244,19 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def _folder(*, keep: bool) -> Iterator[Path]:
-    """For what the machine needs, on a disk and not in memory (file-hierarchy(7)); gone at the end, unless kept."""
-    folder = Path(mkdtemp(prefix="virtvet-image-", dir=os.environ.get("TMPDIR") or "/var/tmp"))  # noqa: S108
+    """For what the machine needs, on a disk and not in memory (file-hierarchy(7)); gone at the end, unless kept.
+
+    Raises BadInput where there can be none.
+    """
+    parent = os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108
+    try:
+        folder = Path(mkdtemp(prefix="virtvet-image-", dir=parent))
+    except OSError as error:
+        raise BadInput.one(f"nothing can be kept in {parent}: {error.strerror}", "TMPDIR names another place") from None
     kept = False
     try:
+        if len(os.fsencode(folder / machine.CONSOLE)) > LONGEST_SOCKET:
+            raise BadInput.one(f"{parent} is too long a name for a socket in it", "TMPDIR names another place")
         yield folder
         kept = keep
     finally:

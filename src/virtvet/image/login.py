@@ -151,9 +151,8 @@ def _jobs(ssh: Ssh) -> str:
     """The jobs it still waits for."""
     with suppress(Unreachable):
         listed = _asked(ssh, ("systemctl", "list-jobs", "--no-legend", "--plain"), Deadline(ANSWER_SECONDS))
-        units = [
-            line.split()[1] for line in listed.stdout.decode("utf-8", "replace").splitlines() if " running" in line
-        ]
+        jobs = map(str.split, listed.stdout.decode("utf-8", "replace").splitlines())
+        units = [words[1] for words in jobs if len(words) == 4 and words[3] == "running"]
         return f", it waits for {', '.join(units[:5])}" if units else ""
     return ""
 

@@ -9,6 +9,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.status import Status
 
+from virtvet.reporting.text import visible
+
 EVERY_SECONDS = 15
 """Between two lines of waiting where there is no terminal."""
 
@@ -27,14 +29,15 @@ class Progress:
         return monotonic() - self._began
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """A line that stays, or several; what is not printable in it is shown as an escape."""
         self.quiet()
         self._said = monotonic()
-        self._console.print(f"virtvet: {text}", markup=False, highlight=False, soft_wrap=True)
+        lines = "\n".join(map(visible, text.split("\n")))
+        self._console.print(f"virtvet: {lines}", markup=False, highlight=False, soft_wrap=True)
 
     def waiting(self, text: str) -> None:
         """Where it is just now."""
-        text = f"{text} ({self.seconds:.0f} s)"
+        text = visible(f"{text} ({self.seconds:.0f} s)")
         if self._console.is_terminal:
             if self._status is None:
                 self._status = self._console.status("")
