@@ -304,6 +304,9 @@ def test_no_boot_loader() -> None:
         {GRUB2: FEDORA, "/boot/loader/entries/a.conf": Unreadable("Input/output error")},
         {SAVED_ENV: "kernelopts=root=/dev/b ro\n", **RHEL},
         {GRUB: DEBIAN, "/etc/default/grub": 'GRUB_CMDLINE_LINUX="$(cat /etc/words)"\n'},
+        {GRUB: DEBIAN, "/etc/default/grub": 'GRUB_CMDLINE_LINUX="a"\nGRUB_CMDLINE_LINUX+=" mitigations=off"\n'},
+        {GRUB: DEBIAN, "/etc/default/grub": '[ -e /etc/x ] && GRUB_CMDLINE_LINUX="mitigations=off"\n'},
+        {GRUB: DEBIAN, "/etc/default/grub": 'export GRUB_CMDLINE_LINUX_DEFAULT="mitigations=off"\n'},
         {GRUB: DEBIAN, "/etc/default/grub": "a=b\n", "/etc/default/grub.d/a.cfg": Unreadable("denied")},
     ],
 )

@@ -32,6 +32,7 @@ HARMLESS = frozenset({"vt_handoff"})
 
 _LINUX = ("linux", "linux16", "linuxefi")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.ASCII | re.DOTALL)
+_SETS_OTHERWISE = re.compile(r"GRUB_CMDLINE_LINUX(?:_DEFAULT)?\+?=")
 _COMMAND_LINES = ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT")
 
 
@@ -186,12 +187,15 @@ def template(snapshot: Snapshot, made: Menu) -> tuple[str, str] | None:
 
 
 def _source(text: str, path: str, values: dict[str, str]) -> bool:
-    """Take one file's assignments; whether there is any."""
+    """Take one file's assignments; whether there is any. Raises CannotLook where one is no plain assignment (`+=`)."""
     found = False
     for command in script(text, path):
+        at = f"{path}:{command.line}"
         if (match := _ASSIGNMENT.fullmatch(command.words[0])) and match[1] in _COMMAND_LINES:
-            values[match[1]] = _assigned(match[2], values, f"{path}:{command.line}")
+            values[match[1]] = _assigned(match[2], values, at)
             found = True
+        elif any(map(_SETS_OTHERWISE.match, command.words)):
+            raise CannotLook(at, "sets the kernel's command line by more than an assignment")
     return found
 
 
