@@ -334,5 +334,9 @@ def test_hostile_scripts_take_no_time() -> None:
             kernel_cmdline.configured(looked({GRUB: text}))
 
 
+def test_hostile_words_take_no_time() -> None:
+    assert len(line("pci=" + ",".join(map(str, range(50_000)))).values("pci")) == 50_000
+
+
 def test_a_word_of_a_profile() -> None:
     assert word("intel-iommu=on") == word("intel_iommu=on")

@@ -29,6 +29,8 @@ ISOLATED = File("/sys/devices/system/cpu/isolated")
 NOHZ_FULL = File("/sys/devices/system/cpu/nohz_full")
 CPU_SOURCES: tuple[Source, ...] = (*kernel_cmdline.SOURCES, POSSIBLE, ISOLATED, NOHZ_FULL)
 DOMAIN = "domain"
+LONGEST = 1 << 16
+"""Characters of a list; every second CPU of libvirt's most takes 48,000."""
 
 _PART = re.compile(r"(?:(\d{1,5}|N)(?:-(\d{1,5}|N)(?::(\d{1,5})/(\d{1,5}))?)?|all)", re.ASCII)
 _FLAG = re.compile(r"[a-z_]{1,40}")
@@ -43,6 +45,8 @@ def kernel_list(text: str, last: int, source: object) -> Cpus:
     `0-3,8` -> {0, 1, 2, 3, 8}; `2-N` -> from 2 on; `0-15:1/4` -> the first of every four; `all`; "" -> none.
     (bitmap_parselist in lib/bitmap-str.c) Raises CannotLook.
     """
+    if len(text) > LONGEST:
+        raise CannotLook(source, f"is no list of CPUs: {len(text)} characters")
     cpus: set[int] = set()
     for part in filter(None, text.split(",")):
         match = _PART.fullmatch(part)
@@ -61,7 +65,8 @@ def _range(match: re.Match[str], last: int) -> Iterable[int] | None:
     used, group = int(match[3] or 1), int(match[4] or 1)
     if first > end or group == 0 or used > group:
         return None
-    return (cpu for cpu in range(first, min(end, last) + 1) if (cpu - first) % group < used)
+    cpus = range(first, min(end, last) + 1)
+    return cpus if used == group else (cpu for cpu in cpus if (cpu - first) % group < used)
 
 
 def _last_cpu(snapshot: Snapshot) -> int:

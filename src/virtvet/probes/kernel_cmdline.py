@@ -79,11 +79,12 @@ class CommandLine:
 
 
 def _together(values: Iterable[str]) -> list[str]:
-    parts: list[str] = []
+    parts: dict[str, None] = {}
     for part in (part for value in values for part in value.split(",")):
-        undone = {one for pair in OPPOSITES if part in pair for one in pair}
-        parts = [one for one in parts if one not in undone and one != part] + [part]
-    return parts
+        for undone in (part, *(one for pair in OPPOSITES if part in pair for one in pair)):
+            parts.pop(undone, None)
+        parts[part] = None
+    return list(parts)
 
 
 def plain(name: str) -> str:
