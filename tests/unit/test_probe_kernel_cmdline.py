@@ -266,6 +266,10 @@ def test_configured(files: Mapping[str, object], options: str) -> None:
             "quiet nohz_full=1 rcu_nocbs=1",
         ),
         ({GRUB2: FEDORA, "/etc/kernel/cmdline": "ro quiet\n", **ENTRIES}, "ro quiet"),
+        (
+            {GRUB2: FEDORA, SAVED_ENV: "tuned_params=isolcpus=1\n", "/etc/kernel/cmdline": "ro quiet\n", **RHEL},
+            "ro quiet isolcpus=1",
+        ),
         ({"/etc/kernel/cmdline": "ro quiet\n"}, None),
     ],
 )

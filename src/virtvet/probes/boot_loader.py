@@ -6,7 +6,7 @@ unified kernel images, which are built with /etc/kernel/cmdline (kernel-install(
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import boot_entries, grub
@@ -15,6 +15,7 @@ from virtvet.probes.grub import Item, Menu
 from virtvet.snapshot.model import Snapshot
 from virtvet.snapshot.sources import File, Source
 
+TUNED = "$tuned_params"
 KERNEL_CMDLINE = File("/etc/kernel/cmdline")
 SOURCES: tuple[Source, ...] = (*grub.SOURCES, *boot_entries.SOURCES, KERNEL_CMDLINE)
 
@@ -78,4 +79,12 @@ def template(snapshot: Snapshot) -> Entry | None:
     if (menu := grub.menu(snapshot)) is not None and not menu.blscfg:
         found = grub.template(snapshot, menu)
         return Entry("", *found) if found else None
-    return _kernel_cmdline(snapshot) if boot_entries.found(snapshot) else None
+    entries, made = boot_entries.found(snapshot), _kernel_cmdline(snapshot)
+    if not entries or made is None:
+        return None
+    return made if menu is None else replace(made, options=menu.expanded(made.options + _tuned(entries)))
+
+
+def _tuned(entries: list[BootEntry]) -> str:
+    """Where tuned is, each new entry gets its variable, as those got it that are there (tuned's 92-tuned.install)."""
+    return f" {TUNED}" if any(TUNED in one.options for one in entries) else ""
