@@ -43,6 +43,7 @@ def made(**said: Any) -> Snapshot:
         iommu.TYPES: files({f"{iommu.GROUPS}/{group}/type": kind for group, kind in types.items()}),
         iommu.NAMES: files({f"{iommu.GROUPS}/{group}/name": name for group, name in names.items()}),
         iommu.CHIPS: files({f"/sys/kernel/irq/{number}/chip_name": chip for number, chip in chips}),
+        iommu.ACTIONS: files({f"/sys/kernel/irq/{at}/actions": name for at, name in said.get("actions", {}).items()}),
         iommu.CAPABILITIES: files({ECAP: said["ecap"]} if "ecap" in said else {}),
         kernel_cmdline.RUNNING: Content(said.get("line", "quiet").encode()),
     }
@@ -136,6 +137,16 @@ def test_every_type_is_read() -> None:
     [
         ({"chips": ["IR-IO-APIC", "IR-PCI-MSIX-0000:01:00.0", "DMAR-MSI", "XT-PIC"]}, "on"),
         ({"chips": ["IR-IO-APIC", "PCI-MSI"]}, "off: the kernel drives no unit"),
+        ({"chips": ["IR-IO-APIC", "IOMMU-MSI", "IR-PCI-MSI-0000:00:01.1"], "units": ("ivhd0",)}, "on"),
+        ({"chips": ["IR-IO-APIC", "PCI-MSI"], "actions": {0: "timer", 1: "AMD-Vi"}, "units": ("ivhd0",)}, "on"),
+        (
+            {"chips": ["PCI-MSI-0000:00:00.2", "IR-PCI-MSI-0000:00:01.1"], "actions": {0: "AMD-Vi0-Evt"}},
+            "on",
+        ),
+        (
+            {"chips": ["PCI-MSI", "PCI-MSI"], "actions": {0: "AMD-Vi", 1: "nvme0q0"}, "units": ("ivhd0",)},
+            "off: the units can, the kernel does not",
+        ),
         ({"chips": ["PCI-MSIX-0000:00:01.0"], "units": ("ivhd0",)}, "off: the units can, the kernel does not"),
         ({"chips": ["IO-APIC"], "units": ("dmar0",), "ecap": "f00f42"}, "off: dmar0 cannot (ecap f00f42)"),
         ({"chips": ["IO-APIC"], "ecap": "f00f4a", "line": "intremap=off"}, "off: the command line says intremap=off"),
@@ -153,6 +164,8 @@ def test_remapping_is_a_matter_of_x86() -> None:
     for chips in ([], ["HV-PCI-MSI"]):
         with pytest.raises(CannotLook):
             iommu.remapping(made(chips=chips))
+    with pytest.raises(CannotLook):
+        iommu.remapping(made(chips=["PCI-MSI"], actions={0: "AMD-Vi"}))
     with pytest.raises(CannotLook, match="no register"):
         iommu.remapping(made(chips=["IO-APIC"], ecap="<not available>"))
 

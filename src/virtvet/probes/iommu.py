@@ -30,6 +30,7 @@ LISTING = Command(("find", UNITS, GROUPS, "-mindepth", "1", "-maxdepth", "1"))
 NAMES = Glob(f"{GROUPS}/*/name")
 TYPES = Glob(f"{GROUPS}/*/type")
 CHIPS = Glob("/sys/kernel/irq/*/chip_name")
+ACTIONS = Glob("/sys/kernel/irq/*/actions")
 CAPABILITIES = Glob(f"{UNITS}/*/intel-iommu/ecap")
 UNSAFE = File("/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts")
 DEVICE = Stat("/dev/vfio/vfio")
@@ -38,7 +39,7 @@ UNSAFE_SOURCES: tuple[Source, ...] = (UNSAFE, *modules.sources("vfio_iommu_type1
 FOUND_SOURCES: tuple[Source, ...] = (*TABLES, LISTING)
 ON_SOURCES: tuple[Source, ...] = (*FOUND_SOURCES, NAMES, TYPES, kernel_cmdline.RUNNING)
 GROUP_SOURCES: tuple[Source, ...] = (LISTING, NAMES, TYPES)
-REMAPPING_SOURCES: tuple[Source, ...] = (LISTING, CHIPS, CAPABILITIES, kernel_cmdline.RUNNING)
+REMAPPING_SOURCES: tuple[Source, ...] = (LISTING, CHIPS, ACTIONS, CAPABILITIES, kernel_cmdline.RUNNING)
 
 KINDS = {
     "intel": re.compile(r"dmar\d{1,4}", re.ASCII),
@@ -60,6 +61,9 @@ _NO_IOMMU = "vfio-noiommu"
 _TYPE = re.compile(r"[A-Za-z-]{1,20}", re.ASCII)
 _CHIP = re.compile(r"(IR-)?(PCI-MSI|IO-APIC)[\x21-\x7e]{0,80}", re.ASCII)
 """Chips of devices' interrupts on x86; since Linux 6.2 followed by the device: `IR-PCI-MSIX-0000:01:00.0`."""
+_OWN = re.compile(r"AMD-Vi[0-9]{0,4}(-Evt|-PPR|-GA)?", re.ASCII)
+"""The action of an interrupt of AMD's IOMMU itself (iommu_setup_msi, iommu_setup_intcapxt in drivers/iommu/amd/init.c).
+It remaps all but its own: `PCI-MSI-0000:00:00.2` among `IR-PCI-MSI-…`, or `IOMMU-MSI` where the CPUs use x2APIC."""
 _REMAPS = 1 << 3
 """IR of the extended capability register (Intel VT-d specification, 11.4.3)."""
 
@@ -199,11 +203,12 @@ def remapping(snapshot: Snapshot) -> Reading:
     """A Verdict: the IOMMU remaps interrupts of devices, so that a device in a guest's hands cannot send any other.
 
     /sys/kernel/irq/25/chip_name: `IR-PCI-MSI` -> on, `PCI-MSI` -> off; each must be remapped. Chips that no IOMMU
-    remaps (`XT-PIC`, its own `DMAR-MSI`) say nothing. Raises NotApplicable where no chip is x86's: others do it
-    elsewhere.
+    remaps (`XT-PIC`, its own `DMAR-MSI`), and the own interrupts of AMD's, say nothing. Raises NotApplicable where no
+    chip is x86's: others do it elsewhere.
     """
     names = {path: text_of(path, said).strip() for path, said in snapshot.read(CHIPS).items()}
     told = {path: match for path, name in sorted(names.items()) if (match := _CHIP.fullmatch(name))}
+    told = {path: match for path, match in told.items() if match[1] or not _is_own(snapshot, path)}
     if not told:
         _must_be_another(set(names.values()))
     plain = [path for path, match in told.items() if not match[1]]
@@ -211,6 +216,12 @@ def remapping(snapshot: Snapshot) -> Reading:
     excerpt = ", ".join(f"{count} {name}" for name, count in sorted(counted.items()))
     missing = _why_not_remapped(snapshot) if plain else ""
     return Reading(Verdict(not plain, missing), (plain or list(told))[0], excerpt)
+
+
+def _is_own(snapshot: Snapshot, chip_name: str) -> bool:
+    """/sys/kernel/irq/25/actions, beside chip_name: `AMD-Vi` -> True."""
+    path, actions = chip_name.replace("/chip_name", "/actions"), snapshot.read(ACTIONS)
+    return path in actions and _OWN.fullmatch(text_of(path, actions[path]).strip()) is not None
 
 
 def _must_be_another(names: set[str]) -> None:
