@@ -79,6 +79,8 @@ def test_a_pool_without_a_number(text: str) -> None:
         ("default_hugepagesz=1G hugepages=4", 2 * MIB, 0),
         ("hugepages=8 hugepagesz=1G hugepages=8", 2 * MIB, 8),
         ("hugepagesz=1G hugepages=0:4,1:2", GIB, 6),
+        ("default_hugepagesz=1GB hugepagesz=1GB hugepages=20", GIB, 20),
+        ("hugepagesz=2048k hugepages=512", 2 * MIB, 512),
         ("quiet", 2 * MIB, 0),
     ],
 )

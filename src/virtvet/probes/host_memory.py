@@ -16,7 +16,6 @@ from virtvet.probes.kernel_cmdline import CommandLine
 from virtvet.probes.systemd import NO_SYSTEMD, Units
 from virtvet.snapshot.model import Absent, Files, Snapshot, text_of
 from virtvet.snapshot.sources import File, Glob, Source, Tree
-from virtvet.units import parse_size
 
 MM = "/sys/kernel/mm"
 POOLS = Tree(f"{MM}/hugepages", ("nr_hugepages", "free_hugepages", "surplus_hugepages"))
@@ -41,6 +40,8 @@ KSM_SOURCES: tuple[Source, ...] = (KSM_RUN, KSM_SHARING, *tmpfiles.SOURCES, *KSM
 THP_SOURCES: tuple[Source, ...] = (*AT_BOOT, *THP.values())
 SWAP_SOURCES: tuple[Source, ...] = (SWAPS, SWAP_UNITS, mounts.FSTAB, mounts.SYSTEMD)
 
+_LETTERS = "KMGTPE"
+_MEMORY = re.compile(rf"([0-9]{{1,19}})([{_LETTERS}]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 MERGED = "off, but pages are still merged"
 """Stopped by writing 0 to ksm/run, where 2 would have taken them apart (ksm.rst)."""
 KERNEL_DEFAULT = "the kernel's default: nothing says"
@@ -120,10 +121,10 @@ def reserved(line: CommandLine, usual: int) -> Reserved:
 
 
 def _size(text: str, line: CommandLine) -> int:
-    try:
-        return parse_size(text)
-    except ValueError as mistake:
-        raise CannotLook(line.source, f"hugepagesz: {mistake}") from None
+    """As memparse (lib/cmdline.c), to which `1G`, `1g` and `1GB` are one: it looks at no more than a letter."""
+    if (match := _MEMORY.fullmatch(text)) is None:
+        raise CannotLook(line.source, f"hugepagesz={text[:40]!r} is no size")
+    return int(match[1]) << 10 * (_LETTERS.index(match[2].upper()) + 1 if match[2] else 0)
 
 
 def _pages(text: str, line: CommandLine) -> int:
