@@ -226,6 +226,16 @@ def test_cannot_look(edits: Edits, probe: Callable[..., Any]) -> None:
         value(probe(look(edits), "nic", GIVEN))
 
 
+@pytest.mark.parametrize("complaint", ["find: unrecognized: -lname", "sh: 1: find: not found"])
+def test_nobody_holds_anything_where_nobody_can_look(complaint: str) -> None:
+    """busybox's find, or none: the remedy would take a device out of a QEMU's hands."""
+    blind = look({HELD: "", f"{HELD} stderr": f"{complaint}\n"})
+    with pytest.raises(CannotLook, match="find"):
+        hostdevs.holders(blind)
+    with pytest.raises(CannotLook, match="find"):
+        hostdevs.given_actual(blind, "nic", GIVEN)
+
+
 def test_a_process_that_went_away_blinds_nobody() -> None:
     edits: Edits = {f"{HELD} stderr": "find: '/proc/1/fd': No such file or directory\n"}
     assert hostdevs.given_actual(look(edits), "nic", GIVEN).value == GIVEN

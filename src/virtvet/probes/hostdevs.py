@@ -159,8 +159,11 @@ def held(snapshot: Snapshot, process: int) -> frozenset[str]:
 
 
 def holders(snapshot: Snapshot) -> Iterable[tuple[int, str]]:
-    """Every QEMU process with the nodes of /dev/vfio that it holds."""
-    lines = snapshot.read(HELD).stdout.decode("utf-8", "backslashreplace").splitlines()
+    """Every QEMU process with the nodes of /dev/vfio that it holds. Raises CannotLook where find(1) does not do."""
+    done = snapshot.read(HELD)
+    if other := [line for line in done.stderr.decode("utf-8", "backslashreplace").splitlines() if "/proc/" not in line]:
+        raise CannotLook("find /proc/*/fd", other[0][:200])
+    lines = done.stdout.decode("utf-8", "backslashreplace").splitlines()
     return [(int(match[1]), match[2]) for line in lines if (match := _HELD.fullmatch(line))]
 
 
