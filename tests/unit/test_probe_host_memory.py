@@ -259,6 +259,8 @@ def test_swap_at_boot() -> None:
     [
         ("w /sys/a - - - - 1\n", "1"),
         ('w /sys/a - - - - "1"\n', "1"),
+        ('w "/sys/a" - - - - 1\n', "1"),
+        ("w a - - - - 1\nw . - - - - 1\n", None),  # systemd-tmpfiles wants a path from the root
         ("w /sys/a - - - - 1\nw /sys/a - - - - 2\n", "1"),
         ("w+ /sys/a - - - - 1\nw+ /sys/a - - - - 2\n", "2"),
         ("w! /sys/* - - - - 1\n", "1"),

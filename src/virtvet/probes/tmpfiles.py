@@ -17,7 +17,10 @@ from virtvet.snapshot.sources import Source
 DIRECTORY = "tmpfiles.d"
 SOURCES: tuple[Source, ...] = dropins.sources(DIRECTORY)
 
-_WRITES = re.compile(r"w(\+?)[!=~^$-]*\s+(\S+)\s+\S+\s+\S+\s+\S+\s+\S+\s+(\S.*)", re.ASCII)
+_WRITES = re.compile(
+    r"""w(?P<adds>\+?)[!=~^$-]*\s+(?P<quote>"?)(?P<path>/\S*)(?P=quote)\s+\S+\s+\S+\s+\S+\s+\S+\s+(?P<text>\S.*)""",
+    re.ASCII,
+)
 
 
 def written(snapshot: Snapshot, path: str) -> Reading | None:
@@ -34,5 +37,5 @@ def _lines(snapshot: Snapshot, path: str) -> Iterator[tuple[bool, Reading]]:
     """Whether it is a `w+`, and what it writes. The path of a line may be a pattern."""
     for file, text in dropins.texts(snapshot, DIRECTORY):
         for number, line in dropins.lines(text, "#"):
-            if (match := _WRITES.fullmatch(line)) and PurePosixPath(path).match(match[2]):
-                yield bool(match[1]), Reading(match[3].strip().strip('"'), f"{file}:{number}", line[:200])
+            if (match := _WRITES.fullmatch(line)) and PurePosixPath(path).match(match["path"]):
+                yield bool(match["adds"]), Reading(match["text"].strip().strip('"'), f"{file}:{number}", line[:200])
