@@ -55,6 +55,7 @@ def test_both_spellings(name: str, path: str) -> None:
         ({f"{ETC}/50.conf": "# a\nvm.swappiness = 10\n"}, (), "10", f"{ETC}/50.conf:2"),
         ({f"{ETC}/50.conf": "vm/swappiness=10\n vm.swappiness =20"}, (), "20", f"{ETC}/50.conf:2"),
         ({f"{ETC}/50.conf": "-vm.swappiness = 10"}, (), "10", f"{ETC}/50.conf:1"),
+        ({f"{ETC}/50.conf": "vm.swappiness=1\n# as on A:\\\nvm.swappiness=2"}, (), "2", f"{ETC}/50.conf:3"),
         ({f"{ETC}/50.conf": "vm.swappiness=1", f"{USR}/60.conf": "vm.swappiness=2"}, (), "2", f"{USR}/60.conf:1"),
         ({f"{ETC}/50.conf": "vm.swappiness=1", f"{USR}/50.conf": "vm.swappiness=2"}, (), "1", f"{ETC}/50.conf:1"),
         ({f"{ETC}/50.conf": "", f"{USR}/50.conf": "vm.swappiness=2"}, (), NOT_SET, "sysctl.d"),

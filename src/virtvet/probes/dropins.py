@@ -54,9 +54,10 @@ def _hiding(snapshot: Snapshot) -> list[str]:
     return done.stdout.decode("utf-8", "backslashreplace").splitlines()
 
 
-def lines(text: str, comments: str = "#;") -> Iterator[tuple[int, str]]:
-    """Number and text of each line that says something, a line that ends with a backslash joined with the next."""
-    joined = text.replace("\\\n", " \0")
+def lines(text: str, comments: str = "#;", *, wrapped: bool = False) -> Iterator[tuple[int, str]]:
+    """Number and text of each line that says something; wrapped: a line that ends with a backslash, a comment too, goes
+    on in the next, as kmod reads it (getline_wrapped). sysctl.d, tmpfiles.d and modules-load.d know no such lines."""
+    joined = text.replace("\\\n", " \0") if wrapped else text
     number = 1
     for line in joined.split("\n"):
         said = line.replace("\0", "").strip()

@@ -337,7 +337,7 @@ def system_at_boot(snapshot: Snapshot) -> Reading:
     cpus: Cpus | None = None
     place = f"{SYSTEM_CONF}, {SYSTEM_DROPINS}"
     for path, text in (*texts, *dropins.texts(snapshot, SYSTEM_DROPINS)):
-        for _number, line in dropins.lines(text):
+        for _number, line in dropins.lines(text, wrapped=True):
             if match := _AFFINITY.match(line):
                 listed = kernel_list(match[1].strip().replace(" ", ","), MAX_CPUS - 1, path)
                 cpus, place = (cpus or frozenset()) | listed if listed else None, path

@@ -119,7 +119,7 @@ class Said:
 def _about(snapshot: Snapshot, module: str) -> Iterator[Said]:
     """Everything that modprobe heeds for one module, in the order in which it does."""
     for path, text in dropins.texts(snapshot, "modprobe.d"):
-        for number, line in dropins.lines(text, comments="#"):
+        for number, line in dropins.lines(text, comments="#", wrapped=True):
             verb, name, rest = (*line.split(None, 2), "", "")[:3]
             if _names(verb, name, module):
                 yield Said(verb, rest, f"{path}:{number}", line[:200])
