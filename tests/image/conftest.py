@@ -13,11 +13,6 @@ TOP = Path(__file__).parents[2]
 PROFILE = TOP / "profiles" / "lab-image.yaml"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Whether to take the time."""
-    parser.addoption("--alone", action="store_true", help="break the faults of image hosts one at a time")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything in this folder needs the image hosts."""
     for item in items:

@@ -1,7 +1,6 @@
 """Every check can fail on systemd, cgroup v2 and VT-d, too: as `tests/lab/test_faults.py`, on the image hosts.
 
-A look takes seconds under TCG, so faults of different concerns are broken together (`tests/lab/proving.py`); with
-`--alone`, each by itself.
+A look takes seconds under TCG: more faults are broken together.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def proofs(image_lab: ImageLab, request: pytest.FixtureRequest) -> Iterator[Proo
     """The faults of the tests that are to run, under way; at the end all is well."""
     wanted = {item.callspec.params["fault"].name for item in request.session.items if item.path == request.path}
     faults = {host: [fault for fault in FAULTS if fault.host == host] for host in image_lab.hosts}
-    together = 1 if request.config.getoption("--alone", False) else TOGETHER
+    together = 1 if request.config.getoption("--alone") else TOGETHER
     stages = [Stage(host, own, PROFILE, deadline=SLOW, together=together) for host, own in faults.items()]
 
     def shell(where: str, script: str) -> None:

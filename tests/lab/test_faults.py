@@ -1,4 +1,7 @@
-"""Every check can fail: a real fault makes exactly its controls depart, on the named layers; restored, all is well."""
+"""Every check can fail: a real fault makes exactly its controls depart, on the named layers; restored, all is well.
+
+Faults of different concerns are broken together (`tests/lab/proving.py`); with `--alone`, each by itself.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,21 @@ from tests.lab.faults.proofs import FAULTS
 from tests.lab.judging import inventory_without_uri, unlike
 from tests.lab.proving import Proofs, Stage
 
+TOGETHER = 3
 ALL = (*FAULTS, *hosts.OF_HARDWARE, *neighbours.OF_NEIGHBOURS)
 
 
-def _stages(lab: Lab, folder: Path) -> list[Stage]:
+def _stages(lab: Lab, folder: Path, together: int) -> list[Stage]:
     """Each host as it is; then hv1 with hardware of our making, and hv2 with guests that leave web2's CPU alone."""
     hardware, beside = folder / "hardware.yaml", folder / "neighbours.yaml"
     facts = ", ".join(f"{fact}: true" for fact in hosts.EVERYTHING)
     hardware.write_text(f"virtvet: 1\nextends: {PROFILE}\nhost: {{validation: {{{facts}}}}}\n")
     beside.write_text(neighbours.PROFILE)
     return [
-        *(Stage(host, [fault for fault in FAULTS if fault.host == host], PROFILE) for host in lab.hosts),
+        *(
+            Stage(host, [fault for fault in FAULTS if fault.host == host], PROFILE, together=together)
+            for host in lab.hosts
+        ),
         Stage("hv1", hosts.OF_HARDWARE, hardware, hosts.EQUIP, hosts.UNEQUIP),
         Stage("hv2", neighbours.OF_NEIGHBOURS, beside, neighbours.EQUIP, neighbours.UNEQUIP),
     ]
@@ -44,8 +51,9 @@ def proofs(lab: Lab, request: pytest.FixtureRequest, tmp_path_factory: pytest.Te
         )  # a guest may need a second start
         assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
 
+    stages = _stages(lab, folder, 1 if request.config.getoption("--alone") else TOGETHER)
     with tls.prepared(lab), definitions.remembered(lab):
-        with Proofs(_stages(lab, folder), inventory_without_uri(lab, folder), shell, wanted) as under_way:
+        with Proofs(stages, inventory_without_uri(lab, folder), shell, wanted) as under_way:
             yield under_way
         assert under_way.left() == {}, "not well again"
 
