@@ -9,6 +9,7 @@ compared in the test, which says what is wrong; what goes wrong in a script is r
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -95,6 +96,8 @@ class Proofs:
             lane.stopped.set()
         for lane in self._lanes:
             lane.join()
+            for told in lane.told:
+                warnings.warn(told, stacklevel=2)
 
     def of(self, fault: Fault) -> Proof:
         """What became of this fault, once that is known. Raises what its scripts raised."""
@@ -124,6 +127,8 @@ class Lane(Thread):
         self._proofs = proofs
         self._connections = Connections()
         self._before = ""
+        self.told: list[str] = []
+        """What cost time and was no failure."""
 
     def run(self) -> None:
         """Everything; whatever comes, nobody waits for ever."""
@@ -158,11 +163,13 @@ class Lane(Thread):
             return
         seen = self._seen(stage, faults)
         if not _as_named(seen, faults) and self._made_anew():
+            self.told.append(f"{self.name} fell silent and was made anew: {self._before}")
             seen = self._seen(stage, faults)
         if len(faults) == 1 or _as_named(seen, faults):
             for fault in faults:
                 _settle(self._proofs[fault.name], lambda fault=fault: seen.result().of(fault, faults))
         else:
+            self.told.append(f"{self.name}, each alone, for together it is {_unlike(seen, faults)}: {self._before}")
             for fault in faults:
                 self._prove(stage, [fault])
 
@@ -251,8 +258,15 @@ def _scripts(fault: Fault) -> str:
 
 
 def _as_named(seen: Future[Proof], faults: Iterable[Fault]) -> bool:
+    return not _unlike(seen, faults)
+
+
+def _unlike(seen: Future[Proof], faults: Iterable[Fault]) -> list[str]:
+    """What differs from what they name; [] where nothing does."""
+    if error := seen.exception():
+        return [f"{error}"[:500] or repr(error)]
     named = {key: layers for fault in faults for key, layers in fault.departs.items()}
-    return seen.exception() is None and unlike(seen.result().found, named) == []
+    return unlike(seen.result().found, named)
 
 
 def _settle(future: Future[T], job: Callable[[], T]) -> None:
