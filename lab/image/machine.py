@@ -64,6 +64,7 @@ class ImageHost:
         credential = f"io.systemd.credential:ssh.authorized_keys.root={key}"
         return [
             *("qemu-system-x86_64", "-name", f"virtvet-lab-{self.name}", "-nodefaults", "-display", "none"),
+            "-no-reboot",  # a kernel that panics ends its machine
             *("-accel", "tcg,thread=multi,tb-size=512", *spec.MACHINE, "-cpu", spec.CPU, "-smp", str(spec.CPUS)),
             *("-m", str(spec.MEMORY_MIB), *spec.IOMMU, "-smbios", f"type=11,value={credential}"),
             *("-kernel", str(image.vmlinux), "-initrd", str(image.initrd)),

@@ -146,8 +146,12 @@ class Lane(Thread):
             for stage in self._stages:
                 if self._wanted(stage) and not self.stopped.is_set():
                     self._prove_all(stage)
-            self._connections.close()
-            return self._departures(self._stages[0]) if self._before else {}
+            return self._at_the_end() if self._before else {}
+
+    def _at_the_end(self) -> Departures:
+        self._connections.close()
+        found = self._departures(self._stages[0])
+        return self._departures(self._stages[0]) if found and self._made_anew() else found
 
     def _prove_all(self, stage: Stage) -> None:
         try:
