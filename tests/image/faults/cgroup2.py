@@ -296,6 +296,7 @@ SOCKETS = (
         "systemctl stop libvirtd-tls.socket",
         "systemctl stop libvirtd.service; systemctl start libvirtd-tls.socket libvirtd.service",
         {"DAEMON-START-2": "live"},
+        anew=True,
         deadline=40,
     ),
 )

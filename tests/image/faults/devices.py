@@ -46,7 +46,7 @@ FAULTS: tuple[Fault, ...] = (
         on="hv3",
         breaks=f"echo 1 >{_DEVICES}/{_HOSTS}/remove; " + _UNTIL.format("! " + _KNOWN.format("pci_0000_00_08_0")),
         restores=f"{_RESCAN}; echo 1 >{_DEVICES}/{_SPARE}/remove; " + _UNTIL.format(_KNOWN.format("pci_0000_00_08_0")),
-        departs={f"HOST-PCI-1 {_HOSTS}": "live actual"},
+        departs={f"HOST-PCI-1 {_HOSTS}": "live actual", "HOST-IOMMU-7": "actual"},
     ),
     Fault(
         name="a card for guests is bound back to its driver behind libvirt",
