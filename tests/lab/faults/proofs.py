@@ -54,10 +54,10 @@ A check that cannot fail says nothing. So every control is made to fail, on each
 the lab's hosts and guests (`docs/lab.md`): a certificate is replaced, a thread is moved, a file of a control group is
 written behind libvirt's back. `tests/lab/test_faults.py` (hv1, hv2) and `tests/image/test_faults.py` (hv3, hv4) then
 look with everything that virtvet has, and demand that exactly the controls named here depart, on exactly these layers,
-and nothing else; they restore, look again, and all must be well. (hv3 and hv4 have faults of different concerns
-together, and each alone where that is not so, or with `./dev test-b --alone`.) The faults are data, in
-`tests/lab/faults/` and `tests/image/faults/`; `tests/unit/test_fault_coverage.py` tells when a control or a layer has
-none. This page is made of them: `python -m tests.lab.faults > docs/proofs.md`.
+and nothing else; they restore, look again, and all must be well. Faults of different concerns are broken together, and
+each alone where what departs is not just that, or with `--alone`. The faults are data, in `tests/lab/faults/` and
+`tests/image/faults/`; `tests/unit/test_fault_coverage.py` tells when a control or a layer has none. This page is made
+of them: `python -m tests.lab.faults > docs/proofs.md`.
 
 Faults on hv3 and hv4 are those of image hosts: `./dev test-b` proves them, `./dev test-a` the others, `./dev test` all.
 
