@@ -29,8 +29,11 @@ WANTS = "/etc/systemd/system"
 KEY = "/etc/pki/libvirt/private/serverkey.pem"
 AT_ONCE = 2
 
-# What the lab's hosts need not have, and the gate's profile asks for
-READY = Change(writes=(("/etc/modules-load.d/9p.conf", "9p\n"),))
+# What the lab's hosts need not have, and the gate's profile asks for; the slice, whether libvirt is started or not
+READY = Change(
+    writes=(("/etc/modules-load.d/9p.conf", "9p\n"),),
+    commands=(f"cd {WANTS}/multi-user.target.wants", f"symlink machine-prod.slice {WANTS}/machine-prod.slice"),
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,10 @@ BROKEN = (
     Broken(
         "the partition's slice is missing",
         Change(
-            commands=(f"rm {WANTS}/machine-prod.slice", f"rm {WANTS}/machine.slice.wants/machine-prod.slice"),
+            commands=tuple(
+                f"rm {WANTS}/{place}machine-prod.slice"
+                for place in ("", "machine.slice.wants/", "multi-user.target.wants/")
+            ),
         ),
         {"PART-EXIST-1 /machine/prod": "actual"},
     ),
