@@ -164,7 +164,7 @@ def test_an_image_that_goes_away_after_its_boot_is_told(
 
 def test_checks_that_do_not_end_when_interrupted_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "ENDING_SECONDS", 0.2)
-    deaf = "import os, signal, time; signal.signal(2, signal.SIG_IGN); os.kill(os.getppid(), 2); time.sleep(60)"
+    deaf = "import os, signal, time; signal.signal(2, signal.SIG_IGN); os.kill(os.getppid(), 15); time.sleep(60)"
     with pytest.raises(KeyboardInterrupt), gate.stoppable():
         gate._child([sys.executable, "-c", deaf])
 
