@@ -113,7 +113,8 @@ def _plan(inventory: Inventory, host: str, recordings: Collection[Recording]) ->
 
 
 def _text(name: str, recording: Recording, seen: Snapshot) -> str:
-    about = f"{recording.host} of the lab: {', '.join(recording.guests)}. Recorded by `python -m tests.record`.\n\n"
+    whose = f": {', '.join(recording.guests)}" if recording.guests else ""
+    about = f"{recording.host} of the lab{whose}. Recorded by `python -m tests.record`.\n\n"
     parts = recorded_text.parts(_slice(recording, seen))
     return about + redacted(recorded_text.written(parts))
 
