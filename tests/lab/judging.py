@@ -32,7 +32,10 @@ def inventory_without_uri(lab: Lab, folder: Path) -> Path:
 
 
 def departures(inventory: Path, profile: Path, host: str, deadline: float = 20) -> Departures:
-    """{"CPU-PIN-1 web1/vcpu0": "actual"} for everything on this host that does not pass; {} when all is well."""
+    """{"CPU-PIN-1 web1/vcpu0": "actual"} for everything on this host that does not pass; {} when all is well.
+
+    Where a layer could not be looked at: "error: why".
+    """
     with Connections() as connections:
         return departures_by(connections, inventory, profile, host, deadline)
 
@@ -61,14 +64,24 @@ def _asked(inventory: Path, profile: Path, host: str) -> tuple[Inventory, Mappin
 def _departure(observed: Observed) -> str:
     if observed.outcome is Outcome.FAILED:
         return " ".join(seen.layer for seen in observed.departing)
-    return "error" if observed.outcome is Outcome.ERROR else ""
+    return f"error: {observed.message()}" if observed.outcome is Outcome.ERROR else ""
 
 
 def unlike(found: Departures, named: Departures) -> list[str]:
     """Where what departs differs from what the fault names ("CONTROL" or "CONTROL subject"); [] when just that."""
-    wrong = [f"also {key}: {layers}" for key, layers in found.items() if _named(key, named) != layers]
+    wrong = [f"also {key}: {layers}" for key, layers in found.items() if _named(key, named) != _layers(layers)]
     missing = [f"not {key}: {layers}" for key, layers in named.items() if not _has(key, found)]
     return wrong + missing
+
+
+def _layers(departed: str) -> str:
+    """As a fault names them."""
+    return "error" if could_not_look(departed) else departed
+
+
+def could_not_look(departed: str) -> bool:
+    """Whether no layer departs, but one could not be looked at."""
+    return departed.startswith("error: ")
 
 
 def _named(key: str, named: Departures) -> str | None:
