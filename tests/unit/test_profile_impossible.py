@@ -28,6 +28,14 @@ IMPOSSIBLE = {
         "cpu: {topology: {sockets: 2}, vcpus: {maximum: 3}}",
         "4:35: cpu.vcpus: maximum: 3 vCPUs are no multiple of topology: 2 sockets",
     ),
+    "more vCPUs now than places": (
+        "cpu: {topology: {sockets: 1, cores: 2, threads: 1}, vcpus: {current: 3}}",
+        "4:57: cpu.vcpus: current: 3 vCPUs, but topology: has places for 2",
+    ),
+    "a vCPU that the topology has no place for": (
+        "cpu: {topology: {sockets: 1, cores: 2, threads: 1}, vcpus: {list: {2: {enabled: true}}}}",
+        "4:57: cpu.vcpus: list: names vCPU 2, but topology: has places for 2: 0 to 1",
+    ),
     "more now than at most": (
         "cpu: {vcpus: {maximum: 2, current: 3}}",
         "4:11: cpu.vcpus: current: 3 is more than maximum: 2",
@@ -54,6 +62,17 @@ IMPOSSIBLE = {
         "4:37: memory.limits: hard: 512 MiB is less than size: memory: 1024 MiB: the kernel would kill the guest when "
         "it uses its memory",
     ),
+    "a hard limit below the memory there is now": (
+        "memory: {size: {current: 1 GiB}, limits: {hard: 512 MiB}}",
+        "4:38: memory.limits: hard: 512 MiB is less than size: current: 1024 MiB: the kernel would kill the guest when "
+        "it uses its memory",
+    ),
+    "a hard limit below cells and DIMMs": (
+        "memory: {limits: {hard: 512 MiB}, hotplug: {maximum: 1 GiB, dimms: [{size: 256 MiB}], "
+        "cells: {0: {memory: 512 MiB}}}}",
+        "4:14: memory.limits: hard: 512 MiB is less than hotplug: cells and DIMMs of 768 MiB: the kernel would kill "
+        "the guest when it uses its memory",
+    ),
     "guaranteed memory": (
         "memory: {limits: {min_guarantee: 1 GiB}}",
         "4:38: limits.min_guarantee: QEMU guests have no guaranteed memory: libvirt refuses <min_guarantee> for them "
@@ -64,8 +83,8 @@ IMPOSSIBLE = {
         "4:14: memory.limits: swap_hard must not be less than hard: libvirt refuses it",
     ),
     "DIMMs that Linux never brings online": (
-        "memory: {hotplug: {maximum: 1 GiB, online: automatic, dimms: [{size: 192 MiB}]}}",
-        "4:14: memory.hotplug: a DIMM of 192 MiB never comes online: Linux takes memory by blocks of 128 MiB",
+        "memory: {hotplug: {maximum: 1 GiB, dimms: [{size: 192 MiB}]}}",
+        "4:5: web1.memory: hotplug: a DIMM of 192 MiB never comes online: Linux takes memory by blocks of 128 MiB",
     ),
     "more DIMMs than slots": (
         "memory: {hotplug: {maximum: 1 GiB, slots: 1, dimms: [{size: 128 MiB}, {size: 128 MiB}]}}",
@@ -88,6 +107,11 @@ IMPOSSIBLE = {
     "cells that contradict the topology": (
         "cpu: {topology: {sockets: 1, cores: 2, threads: 1}}\n    memory: {" + CELL + " 2}}}}",
         "5:5: web1.memory: hotplug: cells: name vCPU 2, but the guest has at most 2: 0 to 1",
+    ),
+    "cells that share a core": (
+        "cpu: {topology: {threads: 2}}\n    memory: {hotplug: {cells: {0: {cpus: '0,2'}, 1: {cpus: '1,3'}}}}",
+        "5:5: web1.memory: hotplug: cells: 0-1 share a core, that of vCPU 0-1 (topology: threads:); hotplug: cells: "
+        "0-1 share a core, that of vCPU 2-3 (topology: threads:)",
     ),
     "memory bound for a cell there is not": (
         "memory: {numatune: {cells: {2: {nodes: 0}}}, " + CELL + " 2-3}}}}",

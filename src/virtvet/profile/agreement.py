@@ -10,7 +10,7 @@ from virtvet.expect import ranges
 from virtvet.profile.daemon import Daemon
 from virtvet.profile.listeners import Listeners
 from virtvet.profile.memory_backing import MemoryBacking
-from virtvet.profile.memory_hotplug import Cell
+from virtvet.profile.memory_hotplug import Cell, MemoryHotplug
 from virtvet.profile.memory_limits import MemoryLimits
 from virtvet.profile.memory_size import MemorySize
 from virtvet.profile.tls import Tls
@@ -47,6 +47,15 @@ def of_vcpus(vcpus: VcpuWants | None, topology: Topology | None) -> None:
     if maximum and places and maximum % math.prod(places.values()):
         product = " × ".join(f"{count} {name}" for name, count in places.items())
         raise ValueError(f"maximum: {maximum} vCPUs are no multiple of topology: {product}")
+    if vcpus and not maximum and _is_whole(topology):
+        _refuse(_places(vcpus, math.prod(places.values())))
+
+
+def _places(vcpus: VcpuWants, places: int) -> Iterator[str]:
+    if vcpus.current and vcpus.current > places:
+        yield f"current: {vcpus.current} vCPUs, but topology: has places for {places}"
+    if max(vcpus.list, default=0) >= places:
+        yield f"list: names vCPU {max(vcpus.list)}, but topology: has places for {places}: 0 to {places - 1}"
 
 
 def maximum_of(vcpus: VcpuWants | None, topology: Topology | None) -> int | None:
@@ -62,13 +71,26 @@ def of_numbers(what: str, numbers: Iterable[int], maximum: int | None) -> None:
         raise ValueError(f"{what} names vCPU {lost[0]}, but the guest has at most {maximum}: 0 to {maximum - 1}")
 
 
-def of_limits(limits: MemoryLimits | None, size: MemorySize | None, backing: MemoryBacking | None) -> None:
+def of_limits(
+    limits: MemoryLimits | None,
+    size: MemorySize | None,
+    hotplug: MemoryHotplug | None,
+    backing: MemoryBacking | None,
+) -> None:
     """Raises ValueError where a guest may not use the memory it has. Huge pages are not counted by these limits."""
-    if not limits or not size or not size.memory or not isinstance(limits.hard, int) or (backing and backing.hugepages):
+    if not limits or not isinstance(limits.hard, int) or (backing and backing.hugepages):
         return
-    if limits.hard < size.memory:
-        sizes = f"hard: {limits.hard >> 20} MiB is less than size: memory: {size.memory >> 20} MiB"
-        raise ValueError(f"{sizes}: the kernel would kill the guest when it uses its memory")
+    for key, least in _memory(size, hotplug).items():
+        if limits.hard < least:
+            sizes = f"hard: {limits.hard >> 20} MiB is less than {key} {least >> 20} MiB"
+            raise ValueError(f"{sizes}: the kernel would kill the guest when it uses its memory")
+
+
+def _memory(size: MemorySize | None, hotplug: MemoryHotplug | None) -> dict[str, int]:
+    """What the guest has by each of the keys that are stated; bytes."""
+    stated = {"size: memory:": size and size.memory, "size: current:": size and size.current}
+    parts = (hotplug.base or 0) + (hotplug.plugged or 0) if hotplug else None
+    return {key: least for key, least in {**stated, "hotplug: cells and DIMMs of": parts}.items() if least}
 
 
 def of_cells(memory: MemoryWants, cpu: CpuWants) -> None:
@@ -77,6 +99,7 @@ def of_cells(memory: MemoryWants, cpu: CpuWants) -> None:
     if cells:
         _refuse(_cells(cells, maximum_of(cpu.vcpus, cpu.topology)))
         _refuse(_other_cells(cells, memory))
+        _refuse(_torn(cells, cpu.topology))
 
 
 def _cells(cells: Mapping[int, Cell], maximum: int | None) -> Iterator[str]:
@@ -85,6 +108,16 @@ def _cells(cells: Mapping[int, Cell], maximum: int | None) -> Iterator[str]:
         yield f"hotplug: cells: name vCPU {ranges(lost)}, but the guest has at most {maximum}: 0 to {maximum - 1}"
     elif maximum and all(cell.cpus for cell in cells.values()) and (lost := every - seats):
         yield f"hotplug: cells: leave out vCPU {ranges(lost)} of {maximum}: libvirt would put them into the first cell"
+
+
+def _torn(cells: Mapping[int, Cell], topology: Topology | None) -> Iterator[str]:
+    """vCPUs are numbered thread by thread (x86_topo_ids_from_idx, include/hw/i386/topology.h)."""
+    threads = (topology and topology.threads) or 1
+    cell_of = {cpu: number for number, cell in cells.items() for cpu in cell.cpus or ()}
+    for first in range(0, max(cell_of, default=0), threads):
+        core = range(first, first + threads)
+        if len(found := {cell_of[cpu] for cpu in core if cpu in cell_of}) > 1:
+            yield f"hotplug: cells: {ranges(found)} share a core, that of vCPU {ranges(core)} (topology: threads:)"
 
 
 def _other_cells(cells: Mapping[int, Cell], memory: MemoryWants) -> Iterator[str]:

@@ -79,6 +79,11 @@ class GuestOs(Wants):
         return windows_id(self.windows.version) if self.windows and not self.id else self.id
 
     @property
+    def is_windows(self) -> bool:
+        """By what is stated."""
+        return bool(self.named and windows_version(self.named))
+
+    @property
     def edition(self) -> str | None:
         """Of a Windows, where stated."""
         return self.windows.edition if self.windows else None

@@ -86,8 +86,6 @@ def _contradictions(wants: MemoryHotplug) -> Iterator[str]:
         yield f"{len(dimms)} DIMMs do not fit into {wants.slots} slots"
     if maximum is not None and (wants.base or 0) + (wants.plugged or 0) > maximum:
         yield f"cells and DIMMs together are more than the maximum of {maximum // MIB} MiB"
-    if wants.online and (odd := [dimm.size // MIB for dimm in dimms if dimm.size % LINUX_BLOCK]):
-        yield f"a DIMM of {odd[0]} MiB never comes online: Linux takes memory by blocks of 128 MiB"
     yield from _of_cells(wants)
 
 
@@ -98,6 +96,13 @@ def _of_cells(wants: MemoryHotplug) -> Iterator[str]:
     if wants.cells:
         strays = {dimm.node for dimm in wants.dimms or ()} - {*wants.cells}
         yield from (f"a DIMM is in cell {node}, which is not among the cells" for node in sorted(strays))
+
+
+def come_online(hotplug: MemoryHotplug | None) -> None:
+    """Raises ValueError where a Linux guest would never have all of a DIMM."""
+    dimms = (hotplug and hotplug.dimms) or []
+    if odd := [dimm.size // MIB for dimm in dimms if dimm.size % LINUX_BLOCK]:
+        raise ValueError(f"hotplug: a DIMM of {odd[0]} MiB never comes online: Linux takes memory by blocks of 128 MiB")
 
 
 def agree(size: MemorySize | None, hotplug: MemoryHotplug | None) -> None:

@@ -143,7 +143,7 @@ class MemoryWants(Wants):
     @field_validator("limits")
     @classmethod
     def _limits_leave_the_memory(cls, limits: MemoryLimits | None, info: ValidationInfo) -> MemoryLimits | None:
-        agreement.of_limits(limits, info.data.get("size"), info.data.get("backing"))
+        agreement.of_limits(limits, *map(info.data.get, ("size", "hotplug", "backing")))
         return limits
 
 
@@ -177,7 +177,10 @@ class GuestWants(Wants):
     @field_validator("memory")
     @classmethod
     def _memory_suits_the_system(cls, memory: MemoryWants, info: ValidationInfo) -> MemoryWants:
-        guest_os.suits(info.data.get("os"), memory.hotplug)
+        system: GuestOs | None = info.data.get("os")
+        guest_os.suits(system, memory.hotplug)
+        if system is None or not system.is_windows:
+            memory_hotplug.come_online(memory.hotplug)
         return memory
 
     @field_validator("memory")
