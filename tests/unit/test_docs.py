@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from virtvet.cli import main
 from virtvet.errors import ExitCode
 from virtvet.profile.load import load_profile
+from virtvet.profile.model import GuestWants
 
 TOP = Path(__file__).parents[2]
 PAGES = [TOP / "README.md", TOP / "CONTRIBUTING.md", TOP / "CHANGELOG.md", TOP / "reports/README.md"]
@@ -95,6 +96,15 @@ AREA_EXAMPLES = {
 def test_example_of_an_area_is_a_profile(text: str, tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(text if text.startswith("virtvet:") else f"virtvet: 1\n{text}")
     load_profile(str(tmp_path / "p.yaml"))
+
+
+def test_every_key_of_guests_is_in_an_example() -> None:
+    """Of the same name is enough; `min_guarantee` is always refused."""
+    shown = "".join(text for page in TEXTS.values() for text in FENCED_YAML.findall(page))
+    definitions = GuestWants.model_json_schema()
+    kinds = [definitions, *definitions["$defs"].values()]
+    keys = {key for kind in kinds for key in kind.get("properties", ())} - {"min_guarantee"}
+    assert [key for key in sorted(keys) if not re.search(rf"\b{key}:", shown)] == []
 
 
 GATE = FENCED_YAML.findall(TEXTS["docs/image-gate.md"])
