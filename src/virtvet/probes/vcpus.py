@@ -141,14 +141,17 @@ def actual_maximum(snapshot: Snapshot, guest: str, _what: str) -> Reading:
 
 
 def actual_current(snapshot: Snapshot, guest: str, _what: str) -> list[Reading]:
-    """The number of vCPUs that QEMU has, and of vCPU threads that libvirt knows and that live."""
-    plugged = _plugged(snapshot, guest)
-    roles = {one.role for one in threads.threads(snapshot, guest) if one.role.startswith("vcpu")}
-    counted = Reading(len(plugged), str(asked(guest)), ", ".join(plugged.values()))
-    # QEMU's single-threaded TCG has no thread a vCPU, and libvirt then knows none
-    return (
-        [counted, Reading(len(roles), f"/proc/PID/task of {guest}", ", ".join(sorted(roles)))] if roles else [counted]
-    )
+    """The number of vCPUs that QEMU has, and of vCPU threads that libvirt knows and that live; the threads alone where
+    no monitor can be asked. QEMU's single-threaded TCG has no thread a vCPU, and libvirt then knows none."""
+    roles = sorted({one.role for one in threads.threads(snapshot, guest) if one.role.startswith("vcpu")})
+    alive = [Reading(len(roles), f"/proc/PID/task of {guest}", ", ".join(roles))] if roles else []
+    try:
+        plugged = _plugged(snapshot, guest)
+    except NotApplicable:
+        if not alive:
+            raise
+        return alive
+    return [Reading(len(plugged), str(asked(guest)), ", ".join(plugged.values())), *alive]
 
 
 def _plugged(snapshot: Snapshot, guest: str) -> dict[int, str]:
