@@ -19,7 +19,7 @@ SERVE = (
     f"qemu-nbd --fork --pid-file=/run/nbd.$port.pid -t -e 2 -x data -f raw "
     f"-b 127.0.0.1 -p $port {IMAGE}; done"
 )
-END = f"for port in {RIGHT} {OTHER}; do kill $(cat /run/nbd.$port.pid) || true; done; rm {IMAGE}"
+END = f"for port in {RIGHT} {OTHER}; do kill $(cat /run/nbd.$port.pid) || true; done; rm {IMAGE} /run/nbd.*.pid"
 
 
 def _disk(port: int) -> str:
