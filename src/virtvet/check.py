@@ -19,7 +19,7 @@ from virtvet.expect import Unit
 from virtvet.snapshot.sources import HostSource, Source
 
 if TYPE_CHECKING:
-    from virtvet.remedies.change import Remedy
+    from virtvet.remedies.change import Exercise, Remedy
     from virtvet.snapshot.model import Snapshot
     from virtvet.target import GuestTarget, HostTarget
 
@@ -109,6 +109,8 @@ class Check:
     remedy: Remedy | None = None
     prerequisite: str = ""
     """What others need and this check reports, once: "host", "libvirt", "guest"; such a check is always selected."""
+    exercise: Exercise | None = None
+    """What is done before its layers are read: such a check runs only when asked for."""
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -126,6 +128,7 @@ def check(
     sources: Iterable[Source] | Callable[[HostTarget], Iterable[Source]] = (),
     guest_sources: Iterable[HostSource] | Callable[[GuestTarget], Iterable[HostSource]] = (),
     remedy: Remedy | None = None,
+    exercise: Exercise | None = None,
     prerequisite: str = "",
     **layers: Probe,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -135,7 +138,7 @@ def check(
         probes = {Layer(name): probe for name, probe in layers.items()}
         outside = _union(sources, remedy.sources if remedy else ())
         inside = _union(guest_sources, remedy.guest_sources if remedy else ())
-        made = Check(control, test.__name__, cases, probes, outside, inside, remedy, prerequisite)
+        made = Check(control, test.__name__, cases, probes, outside, inside, remedy, prerequisite, exercise)
         setattr(test, ATTRIBUTE, made)
         return test
 

@@ -115,6 +115,7 @@ def _controls(_context: object, _param: object, begun: str) -> list[str]:
 )
 @click.option("--fix", type=click.Choice(MODES), default="no", show_default=True, help=FIX)
 @click.option("--fix-risk", type=click.Choice(RISKS), default=RISKS[0], show_default=True, help="the riskiest allowed")
+@click.option("--exercise", is_flag=True, help="also do things to see them work, and take them back (docs/mending.md)")
 @click.option("--reports", type=click.Path(), metavar="DIR", help="where reports go  [default: ./reports]")
 @click.option("--ssh-config", type=click.Path(), metavar="FILE", help="an ssh_config(5) file for -H hosts")
 @click.option("--sudo", is_flag=True, help="become root by sudo -n on -H hosts")
@@ -335,6 +336,8 @@ def _print_long(checks: list[Check]) -> None:
         click.echo(f"  {control.area}, {control.severity}, {control.requirement}; layers: {' '.join(one.layers)}")
         click.echo(f"  why: {control.rationale}")
         click.echo(f"  hint: {control.hint}")
+        if one.exercise:
+            click.echo(f"  --exercise: {one.exercise.title}")
         if one.remedy:
             click.echo(f"  --fix: {one.remedy.title} ({one.remedy.risk})")
         for reference in control.references:

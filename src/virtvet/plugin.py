@@ -68,6 +68,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--save-snapshot", metavar="FILE", help="write what was seen to this file (.json or .json.gz)")
     add("--fix", choices=MODES, default="no", help="mend what departs: plan touches nothing, try undoes, keep keeps")
     add("--fix-risk", choices=RISKS, default=RISKS[0], help="the riskiest change allowed (default: %(default)s)")
+    add("--exercise", action="store_true", help="also checks that do something, see it work and take it back")
     add("--reports", metavar="DIR", help="where reports go (default: ./reports)")
     add("--image-facts", metavar="FILE", help=SUPPRESS)  # of `virtvet image`: what it booted, for run.json
     add(
@@ -121,7 +122,9 @@ def _paths(config: pytest.Config) -> list[Path]:
 
 def _prepare(config: pytest.Config, checks: tuple[Check, ...]) -> Run:
     option = config.getoption
-    selection = Selection(_split(option("area")), _split(option("control")), _split(option("guest")))
+    selection = Selection(
+        _split(option("area")), _split(option("control")), _split(option("guest")), option("exercise")
+    )
     selection.verify(checks)
     inventory = _inventory(config)
     chosen = tuple(check for check in checks if selection.takes(check))
@@ -129,6 +132,8 @@ def _prepare(config: pytest.Config, checks: tuple[Check, ...]) -> Run:
     session = Session(inventory, profiles, chosen, selection, Connections(deadline=option("deadline")))
     if option("from_file") and option("fix") not in (NO, Mode.PLAN):
         raise pytest.UsageError("a recorded snapshot can be mended in a plan only: --from goes with --fix=plan")
+    if option("exercise") and (option("from_file") or option("fix") == Mode.PLAN):
+        raise pytest.UsageError("an exercise touches machines: --exercise goes without --from and --fix=plan")
     if option("from_file"):
         session.replay(Path(option("from_file")))
     reports = Path(option("reports") or config.invocation_params.dir / "reports")

@@ -31,6 +31,8 @@ class Selection:
     areas: tuple[str, ...] = ()
     controls: tuple[str, ...] = ()
     guests: tuple[str, ...] = ()
+    exercises: bool = False
+    """Whether checks are wanted, too, that do something first."""
 
     def takes(self, check: Check) -> bool:
         """Whether any case of this check can be wanted."""
@@ -43,6 +45,9 @@ class Selection:
         return check.prerequisite not in ("host", "libvirt")
 
     def _names(self, check: Check) -> bool:
+        return (self.exercises or check.exercise is None) and self._is_named(check)
+
+    def _is_named(self, check: Check) -> bool:
         return _any(check.control.area, self.areas) and _any(check.control.id, self.controls)
 
     def takes_guest(self, name: str | None) -> bool:
@@ -50,10 +55,14 @@ class Selection:
         return not self.guests or (name is not None and _any(name, self.guests))
 
     def verify(self, checks: Iterable[Check]) -> None:
-        """Raises BadInput for an area or control that no check has: a typo must not select nothing and look fine."""
+        """Raises BadInput for an area or control that no check has, or only an exercise that was not asked for: a typo
+        must not select nothing and look fine."""
         checks = tuple(checks)
         _known("area", self.areas, {check.control.area for check in checks})
         _known("control", self.controls, {check.control.id for check in checks})
+        named = [check for check in checks if self._is_named(check)]
+        if named and not self.exercises and all(check.exercise for check in named):
+            raise BadInput.one(f"{named[0].control.id} changes something for a moment", "ask for that: --exercise")
 
 
 def _any(name: str, patterns: Collection[str]) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from virtvet.check import Case, Check, Control, Layer, Reading, Severity
-from virtvet.remedies.change import Change, Remedy
+from virtvet.remedies.change import Change, Exercise, Remedy
 from virtvet.remedies.journal import NAME, Header, Journal
 from virtvet.remedies.modes import Mode, Risk
 from virtvet.remedies.settle import Asked, Means
@@ -50,6 +51,13 @@ def asked(path: Path, expected: str, *changes: Change) -> Asked:
     """The case that a file says `expected`."""
     case = Case(path.name, expected, (str(path),))
     return Asked(check_of(*changes), case, Target(), look(path))  # type: ignore[arg-type]
+
+
+def to_exercise(path: Path, expected: str, then: str, *changes: Change) -> Asked:
+    """The case that a file says `expected`, and `then` while these changes are made."""
+    ready = asked(path, expected)
+    planned = Exercise("write it", lambda _snapshot, case, _target: (changes, replace(case, expected=then)))
+    return replace(ready, check=replace(ready.check, remedy=None, exercise=planned))
 
 
 class Target:

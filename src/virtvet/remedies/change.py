@@ -54,6 +54,16 @@ CHANGE: TypeAdapter[Change] = TypeAdapter(Change)
 
 
 @dataclass(frozen=True, slots=True)
+class Exercise:
+    """What is done to see that a machine can do it, and always taken back. `plan` is pure: from a look, a case that
+    passes in it and the host's target to changes, and to the case that passes while they are made. It raises CannotMend
+    or CannotLook as a remedy's, NotApplicable where there is nothing to exercise."""
+
+    title: str
+    plan: Callable[[Snapshot, Case, HostTarget], tuple[tuple[Change, ...], Case]]
+
+
+@dataclass(frozen=True, slots=True)
 class Remedy:
     """How departures of a check are mended. `plan` is pure: from a look, a case that departs in it and the host's
     target to changes; it raises CannotMend, or CannotLook when the look does not hold what it needs.

@@ -16,6 +16,10 @@ class Mode(StrEnum):
     """Mend, verify, keep what was verified."""
 
 
+EXERCISE = "exercise"
+"""How reports and journals call what was done only to see that it can be done, and taken back."""
+
+
 class Risk(StrEnum):
     """What a change costs those who use the machine, from least to most."""
 

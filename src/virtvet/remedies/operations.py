@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import unified_diff
 from hashlib import sha256
+from time import monotonic, sleep
 from typing import Annotated, Any, Literal, Protocol, cast
 
 import libvirt
@@ -371,4 +372,36 @@ class Assign:
         return printable(f"{self.host}$ {words} <<< {shlex.quote(self.xml)}")
 
 
-Operation = Annotated[Run | WriteFile | EditLine | Pin | Unpin | Throttle | Assign, Field(discriminator="kind")]
+@dataclass(frozen=True)
+class Balloon:
+    """Leave a running guest so much memory, and wait until its balloon is there, `WAITS` seconds at most: whoever looks
+    then sees how far it came. `run` as with Pin."""
+
+    host: str
+    guest: str
+    uuid: str
+    kib: int
+    run: int
+    kind: Literal["balloon"] = "balloon"
+
+    def perform(self, hands: Hands) -> None:
+        """virDomainSetMemoryFlags; virDomainGetInfo follows QEMU's BALLOON_CHANGE. Raises OperationFailed."""
+        with _asking_libvirt(self):
+            domain = hands.libvirt(self.host).lookupByUUIDString(self.uuid)
+            if domain.ID() != self.run:
+                return
+            domain.setMemoryFlags(self.kib, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            end = monotonic() + WAITS
+            while domain.info()[2] != self.kib and monotonic() < end:
+                sleep(0.1)
+
+    def __str__(self) -> str:
+        words = shlex.join(["setmem", self.guest, f"{self.kib}KiB", "--live"])
+        return printable(f"{self.host}$ virsh {words}   # and wait for its balloon")
+
+
+WAITS = 10
+"""Seconds. A balloon takes some 0.1 s a GiB, and QEMU tells where it is once a second."""
+Operation = Annotated[
+    Run | WriteFile | EditLine | Pin | Unpin | Throttle | Assign | Balloon, Field(discriminator="kind")
+]

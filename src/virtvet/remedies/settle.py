@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from virtvet.check import Case, Check
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.judge import Observed, Outcome, judge
+from virtvet.judge import Observed, Outcome, Seen, judge
 from virtvet.remedies.change import CannotMend, Change
 from virtvet.remedies.journal import Entry, Journal, State
 from virtvet.remedies.modes import Mode, Risk
@@ -95,7 +95,33 @@ def settle(asked: Asked, means: Means) -> tuple[Observed, Mending | None]:
         return observed, Mending(Result.REFUSED, message=str(reason))
     if means.mode is Mode.PLAN:
         return observed, Mending(Result.PLANNED, changes)
-    return _Attempt(asked, means, observed, changes).run()
+    return _Attempt(asked, means, observed, changes, asked).run()
+
+
+def exercise(asked: Asked, means: Means) -> tuple[Observed, Mending | None]:
+    """The case as it is while the check's exercise is done, which is taken back afterwards, whatever came of it.
+
+    An exercise begins from what is right: nothing is done where that already departs or cannot be seen.
+    """
+    before = asked.judged(asked.snapshot)
+    if asked.check.exercise is None or before.outcome is not Outcome.PASSED:
+        return before, None
+    try:
+        changes, during = asked.check.exercise.plan(asked.snapshot, asked.case, asked.target)
+    except NotApplicable as reason:
+        return _unseen(asked, "", str(reason)), None
+    except (CannotMend, CannotLook) as reason:
+        return _unseen(asked, str(reason)), None
+    attempt = _Attempt(asked, replace(means, mode=Mode.TRY), before, changes, replace(asked, case=during))
+    _after, ended = attempt.run()
+    seen = attempt.seen or _unseen(asked, ended.message)
+    harmless = ended.result is Result.UNDONE and attempt.seen is not None
+    return seen, replace(ended, result=Result.TRIED) if harmless else ended
+
+
+def _unseen(asked: Asked, error: str, not_applicable: str = "") -> Observed:
+    case, layers = asked.case, asked.check.layers
+    return Observed(case, tuple(Seen(layer, case.expected_on(layer), (), error, not_applicable) for layer in layers))
 
 
 def _allow(changes: tuple[Change, ...], allowed: Risk) -> None:
@@ -114,6 +140,10 @@ class _Attempt:
     means: Means
     before: Observed
     changes: tuple[Change, ...]
+    wanted: Asked
+    """What is judged once they are applied."""
+    seen: Observed | None = None
+    """What that showed."""
 
     def run(self) -> tuple[Observed, Mending]:
         trouble = ""
@@ -142,7 +172,7 @@ class _Attempt:
             for step in change.steps:
                 step.do.perform(self.means.hands)
             journal.mark(entry, State.APPLIED)
-        mended = self._look()
+        self.seen = mended = self.wanted.judged(self.means.look(self.wanted.target.name))
         if mended.outcome is Outcome.PASSED:
             for entry in entries:
                 journal.mark(entry, State.KEPT if self.means.mode is Mode.KEEP else State.VERIFIED)

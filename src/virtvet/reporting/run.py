@@ -80,9 +80,9 @@ class LayerResult(Record):
 
 
 class Mending(Record):
-    """What was done to mend a departure."""
+    """What was done to mend a departure, or to exercise what must be possible."""
 
-    mode: Literal["plan", "try", "keep"]
+    mode: Literal["plan", "try", "keep", "exercise"]
     changes: tuple[Line, ...]
     """The exact plan, line by line: titles, commands, diffs."""
     outcome: Line

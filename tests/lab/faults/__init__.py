@@ -38,6 +38,7 @@ class Fault:
 EXEMPT: Mapping[str, str] = {
     "CPU-PIN-5 actual": "a fault on both sides, host and guest: tests/lab/test_running_elsewhere.py",
     "CPU-VCPU-3 live": "such a guest does not start without numad: tests/unit/test_probe_vcpus.py",
+    "MEM-BALLOON-3 live actual guest": "done only when asked for: tests/lab/test_exercise.py",
     "SHARE-MOUNT-2 guest": "a fault on both sides, host and guest: tests/lab/test_another_tag.py",
     "DISK-SOURCE-3 config live actual": "a disk over the network that comes and goes: tests/lab/test_network_disk.py",
     "DISK-DRIVER-7 config live": "libvirt's QEMU driver takes no other name: tests/unit/test_probe_disks.py",
