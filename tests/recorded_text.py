@@ -56,6 +56,7 @@ from virtvet.snapshot.sources import (
     Glob,
     HostSource,
     Libvirt,
+    Network,
     NodeDevice,
     Processes,
     Qmp,
@@ -243,7 +244,7 @@ def label(source: Source) -> str:
             if not re.fullmatch(r"[^\n]{1,200}", name):
                 raise ValueError(f"this command needs a name: {name[:100]!r}")
             return name
-        case File() | Stat() | Glob() | Tree() | Processes() | Libvirt() | Qmp() | NodeDevice():
+        case File() | Stat() | Glob() | Tree() | Processes() | Libvirt() | Qmp() | NodeDevice() | Network():
             return str(source)
     raise ValueError(f"{source} cannot be written as text")
 

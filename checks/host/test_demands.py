@@ -35,6 +35,7 @@ KINDS: dict[str, Kind] = {
     "exclusive CPUs": (wanted.exclusive, demands.exclusive),
     "hard limits": (wanted.hard_limits, demands.memory),
     "memory": (wanted.memory, demands.memory),
+    "floors": (wanted.floors, demands.floors),
 }
 
 
@@ -51,7 +52,7 @@ def met(snapshot: Snapshot, kind: str, demanded: tuple[Any, ...]) -> Reading:
     return KINDS[kind][1](snapshot, demanded)
 
 
-@check(POSSIBLE, cases=kinds, actual=met, sources=demands.SOURCES)
+@check(POSSIBLE, cases=kinds, actual=met, sources=demands.sources)
 def test_what_is_demanded_can_be_met(case: Case, observed: object) -> None:
-    """CPUs, nodes and memory that are not there; CPUs that are to be two guests' alone."""
+    """CPUs, nodes and memory that are not there; CPUs that are to be two guests' alone; floors nobody can promise."""
     assert observed == case.expected

@@ -1,5 +1,5 @@
 """Looks at a host as the lab has none: four cores of two threads, two NUMA nodes, any guests. Made up, in the form of
-what the lab's hosts answer (cgroup v1 by hand; tests/probes/cgroup/v1_by_hand.txt)."""
+what the lab's hosts answer (cgroup v1 by hand; tests/probes/cgroup/hv1.txt)."""
 
 from __future__ import annotations
 

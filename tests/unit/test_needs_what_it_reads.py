@@ -12,7 +12,7 @@ from virtvet.judge import Observed, Outcome, judge
 from virtvet.refresh import RECORDED, sample_session
 from virtvet.session import Session
 from virtvet.snapshot.model import Absent, Answer, Failed, Snapshot, TooLarge, Unreadable
-from virtvet.snapshot.sources import Handshake, Libvirt, NodeDevice, Qmp, Source, TlsLibvirt
+from virtvet.snapshot.sources import Described, Handshake, Libvirt, Qmp, Source, TlsLibvirt
 
 MAY_BE_ABSENT = {
     "/etc/libvirt/libvirtd.conf": "libvirt's defaults hold",
@@ -54,7 +54,7 @@ def without(snapshot: Snapshot, machine: str, source: Source, answer: Answer | N
 
 
 def blinded(snapshot: Snapshot, machine: str, source: Source) -> Iterator[tuple[str, Snapshot]]:
-    outside = isinstance(source, Libvirt | Handshake | Qmp | NodeDevice | TlsLibvirt)
+    outside = isinstance(source, Libvirt | Handshake | Qmp | Described | TlsLibvirt)
     answers = {"unreadable": Failed("x") if outside else Unreadable("x"), "undeclared": None}
     answers |= {} if outside else {"too large": TooLarge(1), "absent": Absent()}
     for how, answer in answers.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from virtvet.inventory import from_hostspecs
 from virtvet.judge import Outcome, judge
 from virtvet.probes import demands, pins
 from virtvet.profile.load import load_profile
-from virtvet.snapshot.model import Absent, Content
+from virtvet.snapshot.model import Absent, Content, LibvirtAnswer
+from virtvet.snapshot.sources import Libvirt, Network
 from virtvet.target import HostTarget
 
 (CHECK,) = [check for check in catalogue.shipped() if check.control.id == "PROFILE-1"]
@@ -125,3 +127,26 @@ def test_without_numa_there_is_node_0() -> None:
 def test_cpus_that_cannot_be_read() -> None:
     with pytest.raises(CannotLook):
         demands.cpus(look([], {demands.PRESENT: Content(b"")}), ())
+
+
+FLOORS = """\
+guests:
+  web*: {interfaces: {net0: {network: lan, inbound: {average: 10 Mbit/s, floor: 1 Mbit/s}}}}
+  db1: {interfaces: {net0: {network: lan, inbound: {average: 1 MB/s}}, net1: {network: gone, inbound: {floor: 5 MB/s}}}}
+"""
+AVERAGE = "<bandwidth><inbound average='{}'/></bandwidth>"
+
+
+@pytest.mark.parametrize("bandwidth", ["", "<bandwidth><outbound average='2000'/></bandwidth>", AVERAGE.format(2000)])
+def test_floors_need_a_network_that_has_something_to_promise(bandwidth: str) -> None:
+    asked, networks = target(FLOORS), {"lan": Content(f"<network>{bandwidth}</network>".encode()), "gone": Absent()}
+    assert {source for source in CHECK.sources(asked) if isinstance(source, Network)} == {*map(Network, networks)}
+    libvirt = LibvirtAnswer("qemu:///system", "hv1", 9000000, 7002000, "<capabilities/>", {})
+    answers = {Libvirt(): libvirt, **{Network(name): said for name, said in networks.items()}}
+    (case,) = [case for case in CHECK.cases(asked) if case.subject == "floors"]
+    (layer,) = judge(CHECK, case, replace(look([]), answers=answers)).layers
+    said = [line.partition(": ")[2] for reading, _good in layer.readings for line in reading.value]
+    why = "interfaces.net0.inbound.floor: the network lan has no inbound average to take it from"
+    lost = [f"{guest}: {why}" for guest in GUESTS[1:]]
+    gone = ["db1: interfaces.net1.inbound.floor: there is no network gone"]
+    assert sorted(said) == gone + (lost if "inbound" not in bandwidth else [])

@@ -10,16 +10,24 @@ from collections.abc import Iterable, Sequence
 from virtvet.check import Reading
 from virtvet.errors import Problem
 from virtvet.expect import ranges
-from virtvet.probes import cgroup, pins
-from virtvet.profile.demands import Numbers, Together, clashes
+from virtvet.probes import cgroup, domain_xml, pins
+from virtvet.profile.demands import Names, Numbers, Together, clashes
 from virtvet.snapshot.model import Snapshot
-from virtvet.snapshot.sources import File, Source
+from virtvet.snapshot.sources import File, Libvirt, Network, Source
+from virtvet.target import HostTarget
 
 PRESENT = File("/sys/devices/system/cpu/present")
 """CPUs that are there, online or not: `0-3` (Documentation/admin-guide/cputopology.rst)."""
 NODES = File("/sys/devices/system/node/online")
 """NUMA nodes: `0-1`."""
 SOURCES: tuple[Source, ...] = (PRESENT, pins.ONLINE, NODES, cgroup.MEMORY_INFO)
+
+
+def sources(host: HostTarget) -> Iterable[Source]:
+    """What the host has; the networks that floors are taken from."""
+    interfaces = [one for guest in host.guests for one in guest.wants.interfaces.values()]
+    networks = {one.network for one in interfaces if one.network and one.inbound and one.inbound.floor}
+    return (*SOURCES, *map(Network, networks))
 
 
 def cpus(snapshot: Snapshot, demands: Iterable[Numbers]) -> Reading:
@@ -30,6 +38,28 @@ def cpus(snapshot: Snapshot, demands: Iterable[Numbers]) -> Reading:
         *(one.problem("none of these CPUs is online") for one in demands if _all_off(one.wanted, there, online)),
     ]
     return _reading(lost, f"{PRESENT}, {pins.ONLINE}", f"present {ranges(there)}, online {ranges(online)}")
+
+
+def floors(snapshot: Snapshot, demands: Iterable[Names]) -> Reading:
+    """Networks that promise nobody a floor: libvirt starts no such guest (networkCheckBandwidth, bridge_driver.c).
+
+    `<bandwidth><inbound average='2000'/></bandwidth>` of a network is what floors are taken from.
+    """
+    names = sorted({one.wanted for one in demands})
+    without = {name: why for name in names if (why := _promises_nothing(snapshot, name))}
+    lost = [one.problem(without[one.wanted]) for one in demands if one.wanted in without]
+    return _reading(lost, "virsh net-dumpxml", ", ".join(names))
+
+
+def _promises_nothing(snapshot: Snapshot, name: str) -> str:
+    """Why; "" where it has an average to take floors from. Raises Unreachable without libvirt, CannotLook."""
+    snapshot.read(Libvirt())
+    if (said := snapshot.maybe(Network(name))) is None:
+        return f"there is no network {name}"
+    network = domain_xml.parse(said.decode("utf-8", "backslashreplace"), str(Network(name)), "network")
+    if network.find("bandwidth/inbound[@average]") is None:
+        return f"the network {name} has no inbound average to take it from"
+    return ""
 
 
 def _all_off(wanted: frozenset[int], there: frozenset[int], online: frozenset[int]) -> bool:

@@ -44,6 +44,7 @@ class Demand(Generic[T]):
 
 Numbers = Demand[frozenset[int]]
 Bytes = Demand[int]
+Names = Demand[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,14 @@ def memory(profile: Profile, guests: Guests) -> Iterator[Together]:
     yield from (Together((one,), HOST, WHOLE) for one in every)
     if len(held := tuple(one for one in every if _is_held(guests[one.who]))) > 1:
         yield Together(held, HOST, WHOLE)
+
+
+def floors(profile: Profile, guests: Guests) -> Iterator[Names]:
+    """The network of every interface that is promised a floor."""
+    for name, wants in guests.items():
+        for key, interface in wants.interfaces.items():
+            if interface.network and interface.inbound and interface.inbound.floor:
+                yield _of(profile, name, f"interfaces.{key}.inbound.floor", interface.network)
 
 
 def _is_held(wants: GuestWants) -> bool:

@@ -28,7 +28,7 @@ from virtvet.errors import Unreachable
 from virtvet.inventory import HostAccess
 from virtvet.snapshot.model import Absent, Content, Domain, Failed, Hostname, LibvirtAnswer
 from virtvet.snapshot.side_by_side import Deadline, background, side_by_side
-from virtvet.snapshot.sources import MAX_FILE, Qmp
+from virtvet.snapshot.sources import MAX_FILE, Described, NodeDevice, Qmp
 from virtvet.snapshot.ssh import Ssh
 
 SYSTEM = "qemu:///system"
@@ -157,14 +157,16 @@ class LibvirtLink:
         except libvirt.libvirtError as error:
             return Failed(words(error))
 
-    def node_device(self, name: str, deadline: Deadline) -> Content | Absent | Failed:
-        """The XML of one device of the host. Raises Unreachable."""
+    def description(self, source: Described, deadline: Deadline) -> Content | Absent | Failed:
+        """The XML of one device of the host, or of a network. Raises Unreachable."""
         connection = self.open(deadline)
+        of_device = isinstance(source, NodeDevice)
+        by_name = connection.nodeDeviceLookupByName if of_device else connection.networkLookupByName
         try:
-            device = self._call(connection.nodeDeviceLookupByName, name)
-            return Content(str(self._call(device.XMLDesc, 0)).encode())
+            found = self._call(by_name, source.name)
+            return Content(str(self._call(found.XMLDesc, 0)).encode())
         except libvirt.libvirtError as error:
-            unknown = error.get_error_code() == libvirt.VIR_ERR_NO_NODE_DEVICE
+            unknown = error.get_error_code() in (libvirt.VIR_ERR_NO_NODE_DEVICE, libvirt.VIR_ERR_NO_NETWORK)
             return Absent() if unknown else Failed(words(error))
 
     def agent(self, guest: str, deadline: Deadline) -> Callable[[str], str]:

@@ -22,7 +22,7 @@ from virtvet.snapshot.connections import Connections, HostLinks, in_time, result
 from virtvet.snapshot.libvirt_look import ask_hostname, tls_port
 from virtvet.snapshot.model import Absent, Answer, Domain, Failed, Hostname, LibvirtAnswer, Snapshot
 from virtvet.snapshot.side_by_side import Deadline, background, side_by_side
-from virtvet.snapshot.sources import FORBIDDEN, Handshake, HostSource, Libvirt, NodeDevice, Qmp, Source, TlsLibvirt
+from virtvet.snapshot.sources import FORBIDDEN, Described, Handshake, HostSource, Libvirt, Qmp, Source, TlsLibvirt
 from virtvet.snapshot.tls_look import shake
 from virtvet.snapshot.transport import SHELL, Transport, late
 
@@ -126,23 +126,23 @@ def _outside(plan: HostPlan, links: HostLinks, deadline: Deadline) -> dict[Sourc
     known = under_way.get(Libvirt()) if tls_port(plan.access.libvirt.uri) else None
     jobs = [partial(_ask_tls, source, plan.access, known, deadline) for source in sources]
     under_way |= dict(zip(sources, side_by_side(jobs, HANDSHAKES_AT_ONCE), strict=True))
-    return under_way | _node_devices(plan, links, under_way.get(Libvirt()), deadline)
+    return under_way | _descriptions(plan, links, under_way.get(Libvirt()), deadline)
 
 
-def _node_devices(
+def _descriptions(
     plan: HostPlan, links: HostLinks, libvirt: Future[Answer] | None, deadline: Deadline
 ) -> dict[Source, Future[Answer]]:
-    devices = [source for source in plan.sources if isinstance(source, NodeDevice)]
-    jobs = [partial(_node_device, links, source, libvirt, deadline) for source in devices]
-    return dict(zip(devices, side_by_side(jobs, MONITORS_AT_ONCE), strict=True))
+    described = [source for source in plan.sources if isinstance(source, Described)]
+    jobs = [partial(_description, links, source, libvirt, deadline) for source in described]
+    return dict(zip(described, side_by_side(jobs, MONITORS_AT_ONCE), strict=True))
 
 
-def _node_device(links: HostLinks, source: NodeDevice, libvirt: Future[Answer] | None, deadline: Deadline) -> Answer:
+def _description(links: HostLinks, source: Described, libvirt: Future[Answer] | None, deadline: Deadline) -> Answer:
     """Asked once libvirt has said what it must: a daemon that does not answer is not waited for again."""
     if libvirt and isinstance(found := libvirt.result(), Failed):
         return found
     try:
-        return links.libvirt.node_device(source.name, deadline)
+        return links.libvirt.description(source, deadline)
     except Unreachable as lost:
         return Failed(lost.reason)
 

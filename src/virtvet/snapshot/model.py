@@ -14,11 +14,11 @@ from typing import TypeVar, overload
 from virtvet.errors import CannotLook, NotApplicable, Unreachable
 from virtvet.snapshot.sources import (
     Command,
+    Described,
     File,
     Glob,
     Handshake,
     Libvirt,
-    NodeDevice,
     Processes,
     Qmp,
     Source,
@@ -167,7 +167,7 @@ class Snapshot:
             ) from None
 
     @overload
-    def read(self, source: File | Qmp | NodeDevice) -> bytes: ...
+    def read(self, source: File | Qmp | Described) -> bytes: ...
     @overload
     def read(self, source: Stat) -> Status: ...
     @overload
@@ -189,8 +189,8 @@ class Snapshot:
             raise Unreachable(f"libvirt on {self.machine}", found.reason, "libvirt")
         return solid(source, found)
 
-    def maybe(self, source: File | NodeDevice) -> bytes | None:
-        """As `read`, but None when there is no such file, or no such device."""
+    def maybe(self, source: File | Described) -> bytes | None:
+        """As `read`, but None when there is no such file, device or network."""
         return None if isinstance(self.answer(source), Absent) else self.read(source)
 
     def maybe_stat(self, source: Stat) -> Status | None:

@@ -144,6 +144,23 @@ class NodeDevice:
 
 
 @dataclass(frozen=True, slots=True)
+class Network:
+    """What libvirt says of one of its networks (virNetworkGetXMLDesc), as it runs.
+
+    Answer: Content (the XML) | Absent (libvirt knows no such network) | Failed.
+    """
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"virsh net-dumpxml {self.name}"
+
+
+Described = NodeDevice | Network
+"""What libvirt has an XML of, beside domains."""
+
+
+@dataclass(frozen=True, slots=True)
 class TlsLibvirt:
     """The host name that `qemu+tls://address/system` answers to the checking machine. Answer: Hostname | Failed."""
 
@@ -176,4 +193,4 @@ class Handshake:
 HostSource = File | Stat | Glob | Tree | Processes | Command
 """What the collector script asks on the machine itself; a guest can be asked these too."""
 
-Source = HostSource | Libvirt | Qmp | NodeDevice | TlsLibvirt | Handshake
+Source = HostSource | Libvirt | Qmp | Described | TlsLibvirt | Handshake

@@ -35,7 +35,7 @@ KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
         *(sources.File, sources.Stat, sources.Glob, sources.Tree, sources.Processes, sources.Command),
-        *(sources.Libvirt, sources.Qmp, sources.NodeDevice, sources.TlsLibvirt, sources.Handshake),
+        *(sources.Libvirt, sources.Qmp, sources.NodeDevice, sources.Network, sources.TlsLibvirt, sources.Handshake),
         *(model.Content, model.Absent, model.Unreadable, model.TooLarge, model.Status, model.Completed),
         *(model.LibvirtAnswer, model.Domain, model.Hostname, model.Shake, model.Failed, Snapshot),
     )
