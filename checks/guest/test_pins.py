@@ -31,7 +31,8 @@ EMULATOR = Control(
     area="cpu",
     severity=Severity.MEDIUM,
     requirement="R15",
-    rationale="The main loop, the display and the workers take time from the vCPUs when they share their CPUs.",
+    rationale="The main loop, the display, the workers and vhost's threads, which move the guest's packets, take time "
+    "from the vCPUs when they share their CPUs.",
     hint="virsh -c qemu:///system emulatorpin {guest} {cpus} --live --config",
     references=(DOMAIN, AFFINITY, CPUSETS),
 )
@@ -116,7 +117,7 @@ def emulators(host: HostTarget) -> Iterable[Case]:
     remedy=REPIN,
 )
 def test_emulator_runs_only_on_its_cpus(case: Case, observed: object) -> None:
-    """The main thread, and every thread that is neither vCPU nor iothread."""
+    """The main thread, every thread that is neither vCPU nor iothread, and the kernel's for this guest."""
     assert observed == case.expected
 
 

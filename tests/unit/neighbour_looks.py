@@ -104,6 +104,7 @@ def look(guests: Iterable[Guest], more: Mapping[Source, Answer] | None = None) -
         qemu.ARGUMENTS: Completed(0, "".join(map(_arguments, guests)).encode(), b""),
         threads.VCPUS: _files({f"{qemu.STATE}/{one.name}.xml": one.vcpus() for one in known}),
         threads.QEMU: _files(dict(pair for one in guests for pair in one.files())),
+        **dict.fromkeys(threads.KERNEL, _files({})),
         pins.ONLINE: Content(b"0-7\n"),
         demands.PRESENT: Content(b"0-7\n"),
         demands.NODES: Content(b"0-1\n"),

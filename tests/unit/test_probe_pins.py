@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.looks import ANCHOR, V1, V2, WEB1, by_hand, changed, look, pid, thread
+from tests.looks import ANCHOR, V1, V2, V2_TUNED, WEB1, by_hand, changed, look, pid, thread
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import cgroup, pins, threads
 
@@ -115,6 +115,13 @@ def test_every_emulator_thread_counts() -> None:
     assert [one.value for one in found].count(frozenset({0})) == 1
     emulators = [one for one in threads.threads(look(V1), "web1") if one.role == "emulator"]
     assert len(found) == len(emulators) + len(["its group"])
+
+
+def test_the_kernels_threads_of_a_guest_are_bound_like_its_emulator() -> None:
+    vhost = next(one for one in threads.threads(look(V2_TUNED), "tuned") if one.kernel)
+    edit = changed(V2_TUNED, f"/proc/{vhost.pid}/task/{vhost.tid}/status", "list:\t0-1", "list:\t1")
+    strays = [one for one in pins.actual(look(V2_TUNED, edit), "tuned", "emulator", BOTH) if one.value != BOTH]
+    assert [(one.value, str(vhost) in one.source) for one in strays] == [({1}, True)]
 
 
 def test_the_others_are_those_not_named() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tests.looks import V1, V2, WEB1, changed, look, pid, thread
-from virtvet.probes import placement
+from tests.looks import V1, V2, V2_TUNED, WEB1, changed, look, pid, thread
+from virtvet.probes import cgroup, placement, threads
 
 OPENSTACK = "/machine/openstack.partition"
+TUNED = pid(V2_TUNED, "tuned")
 TID = thread(V1, "web1", "CPU 0/TCG")
 VCPU0 = f"/proc/{pid(V1, 'web1')}/task/{TID}/cgroup"
 
@@ -57,3 +58,22 @@ def test_in_v2_one_group_stands_for_all_controllers() -> None:
     assert placement.outside(look(V2, edit), "anchor", "/machine/prod").value == {
         "vcpu0 (thread 710, CPU 0/KVM): cpu in /user.slice"
     }
+
+
+def test_the_kernels_threads_belong_in_the_emulators_group() -> None:
+    vhost = next(one for one in threads.threads(look(V2_TUNED), "nic") if one.kernel)
+    edit = changed(V2_TUNED, f"/proc/{vhost.pid}/task/{vhost.tid}/cgroup", "/emulator", "/vcpu0")
+    scope = cgroup.of_guest(look(V2_TUNED), "nic").path
+    assert placement.misplaced(look(V2_TUNED), "nic", "/machine").value == set()
+    assert placement.misplaced(look(V2_TUNED, edit), "nic", "/machine").value == {
+        f"{vhost}: cpu in {scope}/libvirt/vcpu0"
+    }
+
+
+def test_where_a_guest_is_most_of_qemus_own_threads_say() -> None:
+    """However many the kernel has for it."""
+    own, kernels = threads.of_process(look(V2_TUNED), TUNED), threads.of_kernel(look(V2_TUNED), TUNED)
+    few = own[: (len(own) - 1) // 2]
+    edits = {f"/proc/{one.pid}/task/{one.tid}/cgroup": "0::/\n" for one in (*few, *kernels)}
+    assert len(edits) > len(own) / 2
+    assert cgroup.of_guest(look(V2_TUNED, edits), "tuned").path == cgroup.of_guest(look(V2_TUNED), "tuned").path

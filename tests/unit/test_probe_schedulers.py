@@ -7,10 +7,10 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from tests.looks import changed, look, recorded
+from tests.looks import V2_TUNED, changed, look, pid, recorded
 from virtvet.check import Case
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.probes import schedulers
+from virtvet.probes import schedulers, threads
 from virtvet.profile.schedulers import RealTime, Schedulers
 from virtvet.remedies import schedulers as remedy
 from virtvet.remedies.change import CannotMend
@@ -23,10 +23,10 @@ MAIN, IOTHREAD, MONITOR, FIRST, THIRD, WORKER = 107, 123, 128, 131, 136, 140
 """Threads of the recorded look."""
 
 
-def ran_as(tid: int, priority: int, policy: int) -> dict[str, str | None]:
+def ran_as(tid: int, priority: int, policy: int, process: int = 107, at: str = APP1) -> dict[str, str | None]:
     """The edit that gives a thread fields 40 and 41 of its stat."""
-    path = f"/proc/107/task/{tid}/stat"
-    name, _, rest = recorded(APP1)[path].rpartition(") ")
+    path = f"/proc/{process}/task/{tid}/stat"
+    name, _, rest = recorded(at)[path].rpartition(") ")
     fields = rest.split(" ")
     fields[37:39] = [str(priority), str(policy)]
     return {path: f"{name}) {' '.join(fields)}"}
@@ -124,6 +124,19 @@ def test_a_worker_may_run_as_its_maker_does(policy: int, seen: str | None) -> No
 def test_the_default_may_be_of_every_thread() -> None:
     found = schedulers.actual_others(look(APP1), "app1", ())
     assert sorted(one.value for one in found) == ["batch", "batch", "batch", "idle", "other", "other", "other"]
+
+
+def test_the_kernels_threads_run_by_the_default() -> None:
+    """Whatever the emulator runs as: they are not made by it."""
+    vhost = next(one for one in threads.threads(look(V2_TUNED), "tuned") if one.kernel)
+    edit = ran_as(vhost.tid, 1, 1, vhost.pid, V2_TUNED)
+    assert schedulers.thread_of(look(V2_TUNED), "tuned", "emulator").tid == pid(V2_TUNED, "tuned")
+    assert {one.value for one in schedulers.actual_others(look(V2_TUNED), "tuned", ("emulator",))} == {"other"}
+    assert "fifo 1" in {one.value for one in schedulers.actual_others(look(V2_TUNED, edit), "tuned", ("emulator",))}
+    (change,) = remedy.plan(look(V2_TUNED, edit), Case("tuned/others", "other", ("tuned", ())), None)  # type: ignore[arg-type]
+    assert [str(step.do) for step in change.steps] == [
+        f"hv3$ chrt --other -p 0 {vhost.tid}   # if /proc/{vhost.pid}/task/{vhost.tid}/comm says {vhost.comm!r}"
+    ]
 
 
 def test_a_guest_started_by_hand_has_no_roles() -> None:

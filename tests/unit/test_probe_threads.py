@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.looks import V1, V2, WEB1, Edits, by_hand, changed, comms, look, pid, thread
+from tests.looks import V1, V2, V2_TUNED, WEB1, Edits, by_hand, changed, comms, look, pid, recorded, thread
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import threads
-from virtvet.snapshot.model import Snapshot
+from virtvet.snapshot.model import Snapshot, Unreadable
 
 NAMED = {"CPU 0/TCG": "vcpu0", "CPU 1/TCG": "vcpu1", "IO iothread1": "iothread1"}
 ROLES = {tid: NAMED.get(comm, "emulator") for tid, comm in comms(V1, "web1").items()}
@@ -162,3 +162,45 @@ def test_nodes_and_memory_of_a_process() -> None:
     assert threads.resident(look(V1, {status: "VmRSS:\t  154336 kB\n"}), main).value == 158040064
     with pytest.raises(CannotLook, match="VmRSS"):
         threads.resident(look(V1, {status: "Name:\tqemu-system-x86\n"}), main)
+
+
+# --- the kernel's
+
+TUNED, NIC = (pid(V2_TUNED, guest) for guest in ("tuned", "nic"))
+VHOST = next(path for path, said in recorded(V2_TUNED).items() if path.endswith("/comm") and said == f"vhost-{NIC}\n")
+ITS = f"{VHOST.removesuffix('comm')}task/{VHOST.split('/')[2]}"
+
+
+def kernels(guest: str, edits: Edits | None = None) -> list[str]:
+    return [one.comm for one in threads.threads(look(V2_TUNED, edits), guest) if one.kernel]
+
+
+def test_the_kernels_threads_are_known_by_whom_they_work_for() -> None:
+    assert kernels("tuned") == [f"vhost-{TUNED}", f"vhost-{TUNED}", f"kvm-nx-lpage-recovery-{TUNED}"]
+    assert kernels("nic") == [f"vhost-{NIC}", f"kvm-nx-lpage-recovery-{NIC}"]
+
+
+def test_they_are_with_the_emulator_and_are_not_qemus_own() -> None:
+    own = next(one for one in threads.threads(look(V2_TUNED), "nic") if one.kernel)
+    assert str(own) == f"emulator (kernel thread {VHOST.split('/')[2]}, vhost-{NIC})"
+    assert not any(one.kernel for one in threads.of_process(look(V2_TUNED), NIC))
+
+
+@pytest.mark.parametrize("name", ["vhost-", "vhost-{}x", "xvhost-{}", "vhost-1{}", "vhost-+{}", "vhost-{}/1"])
+def test_another_name_is_nobodys(name: str) -> None:
+    assert f"vhost-{NIC}" not in kernels("nic", {VHOST: name.format(NIC)})
+
+
+def test_whoever_only_calls_himself_so_is_none() -> None:
+    assert len(kernels("nic", changed(V2_TUNED, f"{ITS}/stat", ") S 2 ", ") S 1 "))) == 1
+
+
+@pytest.mark.parametrize("name", ["comm", "stat", "cgroup", "status"])
+def test_one_of_the_kernels_that_ended_meanwhile_is_left_out(name: str) -> None:
+    assert len(kernels("nic", {f"{ITS}/{name}": None})) == 1
+
+
+@pytest.mark.parametrize("path", [VHOST, f"{ITS}/stat"])
+def test_one_of_the_kernels_that_cannot_be_read_is_an_error(path: str) -> None:
+    with pytest.raises(CannotLook):
+        kernels("nic", {path: Unreadable("Permission denied")})

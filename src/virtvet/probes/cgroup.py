@@ -449,7 +449,7 @@ class GuestGroups:
 
 
 def of_guest(snapshot: Snapshot, guest: str) -> GuestGroups:
-    """Where most of a guest's threads are in most controllers, whichever of them strayed.
+    """Where most of QEMU's threads are in most controllers, whichever of them strayed.
 
     `/machine/openstack.partition/qemu-1-web1.libvirt-qemu`. Raises NotApplicable when it is shut off or was started by
     hand, CannotLook.
@@ -457,7 +457,8 @@ def of_guest(snapshot: Snapshot, guest: str) -> GuestGroups:
     must_have_its_own(snapshot, guest)
     found = threads.threads(snapshot, guest)
     controllers = mounted(snapshot, PLACED)
-    members = Counter(scope_of(group_of(snapshot, one, name).path) for name in controllers for one in found)
+    own = [one for one in found if not one.kernel]
+    members = Counter(scope_of(group_of(snapshot, one, name).path) for name in controllers for one in own)
     if not members:
         raise CannotLook(MOUNTS, "no controller that libvirt places guests in is mounted")
     return GuestGroups(snapshot, members.most_common(1)[0][0], found, controllers)

@@ -66,7 +66,7 @@ def at_work(snapshot: Snapshot) -> dict[str, int]:
 
 def threads_of(snapshot: Snapshot, name: str, process: int) -> tuple[Thread, ...]:
     """All threads of a process; libvirt says which of its own are vCPUs. Raises CannotLook."""
-    return threads.threads(snapshot, name) if name in _names(snapshot) else threads.of_process(snapshot, process)
+    return threads.threads(snapshot, name) if name in _names(snapshot) else threads.every(snapshot, process)
 
 
 def told(snapshot: Snapshot) -> list[Use]:

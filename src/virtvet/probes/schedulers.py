@@ -114,7 +114,9 @@ def _inherits(snapshot: Snapshot, thread: Thread, makers: Mapping[str, str]) -> 
 
 def _named(thread: Thread) -> bool:
     """Whether a setting can name it: a vCPU, an iothread or QEMU's main thread, not a helper of theirs."""
-    return thread.tid == thread.pid if thread.role == EMULATOR else not threads.is_worker(thread)
+    if thread.role == EMULATOR:
+        return thread.tid == thread.pid and not thread.kernel
+    return not threads.is_worker(thread)
 
 
 def scheduler(snapshot: Snapshot, thread: Thread) -> Reading:

@@ -4,12 +4,18 @@ Which is which is libvirt's own knowledge: vCPU thread ids stand in the status f
 (qemuDomainObjPrivateXMLFormat, src/qemu/qemu_domain.c). Only iothreads are known by their name, which QEMU gives them
 because libvirt always starts it with debug-threads=on. Membership of a control group decides nothing: it is judged.
 Of a guest that was started by hand, vCPUs are known by their names, too, if it has debug-threads=on.
+
+Some threads work for a guest without being QEMU's: the kernel makes them as processes of their own, puts them into the
+groups of the thread that asked for them, and names them after it. Until Linux 6.3 vhost's are (vhost_dev_set_owner in
+drivers/vhost/vhost.c), until 6.13 the one that gives KVM its huge pages back (kvm_vm_create_worker_thread in
+virt/kvm/kvm_main.c); since then they are threads of QEMU. libvirt knows neither: both are in the emulator's group, and
+what binds the group binds them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -17,14 +23,16 @@ from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.probes import domain_xml, qemu
 from virtvet.snapshot.model import Content, FileAnswer, Snapshot, Unreadable, text_of
-from virtvet.snapshot.sources import Glob, Processes
+from virtvet.snapshot.sources import Glob, Processes, Source
 from virtvet.units import parse_cpuset
 
 VCPUS = Glob(f"{qemu.STATE}/*.xml", containing="<vcpu id=")
 """Nothing else of the status file is taken: it holds secrets."""
 QEMU = Processes("qemu-*", files=("comm",), task_files=("cgroup", "comm", "stat", "status"))
 """`qemu-system-x86` (comm has 15 characters), or `qemu-kvm` on Red Hat's systems."""
-SOURCES = (*domain_xml.SOURCES, *qemu.SOURCES, VCPUS, QEMU)
+KERNEL = tuple(Processes(f"{name}-*", QEMU.files, QEMU.task_files) for name in ("vhost", "kvm-nx-lpage-recovery"))
+"""`vhost-384`, `kvm-nx-lpage-recovery-384` (before Linux 5.17 cut to 15 characters: then nothing says whose it is)."""
+SOURCES: tuple[Source, ...] = (*domain_xml.SOURCES, *qemu.SOURCES, VCPUS, QEMU, *KERNEL)
 
 EMULATOR = "emulator"
 _VCPU = re.compile(r"<vcpu id='(\d{1,5})' pid='(\d{1,10})'/>", re.ASCII)
@@ -37,21 +45,29 @@ _MAKERS = (
 )
 """Threads by name and the groups of who else than the main thread makes them, which they share: QEMU's workers and
 io_uring's (util/thread-pool.c); and, since Linux 6.14, the one KVM makes when a first vCPU runs (mmu.c)."""
+_OF_KERNEL = re.compile(r"(?:vhost|kvm-nx-lpage-recovery)-(\d{1,10})", re.ASCII)
+_OF_PROCESS = re.compile(r"/proc/(\d{1,10})/comm", re.ASCII)
+_KTHREADD = "2"
+"""The parent of every kernel thread: whoever else has such a name has given it to himself."""
 _NUMBER = re.compile(r"-?\d{1,20}", re.ASCII)
 _GONE = ("No such process", "No such file or directory")
 
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """One thread. `role` is the name of the control group libvirt makes for it: vcpu0, emulator, iothread1."""
+    """One thread. `role` is the name of the control group libvirt makes for it: vcpu0, emulator, iothread1.
+
+    kernel: whether it is the kernel's, a process of its own.
+    """
 
     pid: int
     tid: int
     comm: str
     role: str
+    kernel: bool = False
 
     def __str__(self) -> str:
-        return f"{self.role} (thread {self.tid}, {self.comm})"
+        return f"{self.role} ({'kernel ' if self.kernel else ''}thread {self.tid}, {self.comm})"
 
 
 def pid(snapshot: Snapshot, guest: str) -> int:
@@ -63,17 +79,41 @@ def pid(snapshot: Snapshot, guest: str) -> int:
 
 
 def threads(snapshot: Snapshot, guest: str) -> tuple[Thread, ...]:
-    """Every thread that lived while virtvet looked, by id. Raises as `pid`."""
+    """Every thread that lived while virtvet looked: QEMU's by id, then the kernel's. Raises as `pid`."""
     if guest in snapshot.by_hand:
         _must_name_its_threads(snapshot, guest)
-        return of_process(snapshot, pid(snapshot, guest))
-    return of_process(snapshot, pid(snapshot, guest), _vcpus(snapshot, guest))
+        return every(snapshot, pid(snapshot, guest))
+    return every(snapshot, pid(snapshot, guest), _vcpus(snapshot, guest))
+
+
+def every(snapshot: Snapshot, process: int, vcpus: Mapping[int, int] | None = None) -> tuple[Thread, ...]:
+    """As `threads`, of any QEMU process. vcpus: the number of each vCPU by thread id; None where libvirt does not know
+    it: then by the name that QEMU gives it with debug-threads=on, `CPU 0/KVM`. Raises CannotLook."""
+    return (*of_process(snapshot, process, vcpus), *of_kernel(snapshot, process))
+
+
+def of_kernel(snapshot: Snapshot, process: int) -> tuple[Thread, ...]:
+    """The kernel's threads for a QEMU process. /proc/393/comm: `vhost-384` is one for thread 384. Raises CannotLook."""
+    makers = frozenset(_tids(snapshot.read(QEMU), process))
+    named = (one for source in KERNEL for one in _named_after(snapshot.read(source), makers))
+    return tuple(one for one in named if stat(snapshot, one)[1] == _KTHREADD)
+
+
+def _named_after(files: Mapping[str, FileAnswer], makers: Collection[int]) -> Iterator[Thread]:
+    for path, found in sorted(files.items()):
+        place = _OF_PROCESS.fullmatch(path)
+        if place is None or _gone(found):
+            continue
+        number, comm = int(place[1]), text_of(path, found).strip()
+        match = _OF_KERNEL.fullmatch(comm)
+        if match and int(match[1]) in makers and number in _tids(files, number):
+            yield Thread(number, number, comm, EMULATOR, kernel=True)
 
 
 def of_process(snapshot: Snapshot, process: int, vcpus: Mapping[int, int] | None = None) -> tuple[Thread, ...]:
-    """As `threads`, of any QEMU process. vcpus: the number of each vCPU by thread id; None where libvirt does not know
-    it: then by the name that QEMU gives it with debug-threads=on, `CPU 0/KVM`. Raises CannotLook."""
-    named = {tid: task(snapshot, process, tid, "comm").strip() for tid in _tids(snapshot, process)}
+    """As `every`, QEMU's own only: they have its account and its limits."""
+    own = _tids(snapshot.read(QEMU), process)
+    named = {tid: task(snapshot, process, tid, "comm").strip() for tid in own}
     return tuple(
         Thread(process, tid, comm, _role(snapshot, process, tid, comm, vcpus)) for tid, comm in sorted(named.items())
     )
@@ -81,7 +121,8 @@ def of_process(snapshot: Snapshot, process: int, vcpus: Mapping[int, int] | None
 
 def task(snapshot: Snapshot, pid: int, tid: int, name: str) -> str:
     """A file of /proc/PID/task/TID. Raises CannotLook."""
-    return _file(snapshot.read(QEMU), f"/proc/{pid}/task/{tid}/{name}")
+    path = f"/proc/{pid}/task/{tid}/{name}"
+    return _file(next((files for files in map(snapshot.read, (QEMU, *KERNEL)) if path in files), {}), path)
 
 
 def allowed(snapshot: Snapshot, thread: Thread) -> Reading:
@@ -142,9 +183,8 @@ def is_worker(thread: Thread) -> bool:
     return any(name.fullmatch(thread.comm) for name, _group in _MAKERS)
 
 
-def _tids(snapshot: Snapshot, process: int) -> Iterator[int]:
+def _tids(files: Mapping[str, FileAnswer], process: int) -> Iterator[int]:
     """Threads come and go: one that ended between two of its files is left out, as if it had ended before."""
-    files = snapshot.read(QEMU)
     directory = f"/proc/{process}/task/"
     for tid in {PurePosixPath(path).parent.name for path in files if path.startswith(directory)}:
         if not any(_gone(files.get(f"{directory}{tid}/{name}")) for name in QEMU.task_files):

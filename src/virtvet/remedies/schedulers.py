@@ -47,5 +47,6 @@ def _steps(snapshot: Snapshot, guest: str, found: Iterable[Thread], wanted: str)
 def _chrt(snapshot: Snapshot, guest: str, thread: Thread, scheduler: str) -> Run:
     """Only while the thread is still one of this guest: ids are used again. `fifo 1` -> chrt --fifo -p 1 TID"""
     policy, _, priority = scheduler.partition(" ")
-    still = Given(f"/proc/{thread.pid}/task/{thread.tid}/cmdline", f"guest={guest},")
+    file, says = ("comm", thread.comm) if thread.kernel else ("cmdline", f"guest={guest},")
+    still = Given(f"/proc/{thread.pid}/task/{thread.tid}/{file}", says)
     return Run(snapshot.machine, ("chrt", f"--{policy}", "-p", priority or "0", str(thread.tid)), given=still)

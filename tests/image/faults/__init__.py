@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import cycle
 
 from lab.image.spec import HOSTS
-from tests.image.faults import cgroup2, confinement, devices, host_memory, iommu, isolation, kernel, services
+from tests.image.faults import cgroup2, confinement, devices, host_memory, iommu, isolation, kernel, services, threads
 from tests.lab.faults import Fault
 
 
@@ -27,5 +27,6 @@ EACH = (
     *iommu.FAULTS,
     *devices.FAULTS,
     *confinement.FAULTS,
+    *threads.FAULTS,
 )
 FAULTS = tuple(_spread(EACH))

@@ -82,6 +82,7 @@ GROUPS = (
         # what holds for it now is what its new group has
         {
             "PLACE-1 tuned": "actual",
+            "PLACE-2 tuned": "actual",  # the kernel's threads stay
             "CPU-PIN-1 tuned/vcpu0": "actual",
             "CPU-PIN-3 tuned/iothread1": "error",
             "CPU-BW-1 tuned/guest/shares": "actual",
