@@ -30,6 +30,7 @@ MODULES = [
     "virtio_rng",
     "9pnet_virtio",
     "9p",
+    "virtiofs",
     "crc32c_generic",
     "ext4",
 ]
