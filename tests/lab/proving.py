@@ -20,6 +20,8 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import TypeVar
 
+from lab.image.spec import INSIDE
+from lab.spec import HOSTS
 from tests.lab.faults import Fault
 from tests.lab.judging import Departures, could_not_look, departures_by, unlike
 from virtvet.snapshot.connections import Connections
@@ -30,6 +32,9 @@ LOOKS = 3
 SYSTEMD = re.compile(r"systemd/|systemctl ")
 GROUPS = re.compile(r">\$scope|>/sys/fs/cgroup")
 PATH = re.compile(r"/(?:run|etc|boot|proc|usr|var)/[\w./@-]+")
+STARTS = re.compile(r"virsh (?:destroy|start|save|restore) ")
+STORES, STORED = re.compile(r"virsh define "), re.compile(r"virsh define | --config\b")
+GUEST = re.compile(rf"\b(?:{'|'.join(guest.name for host in (*HOSTS, INSIDE) for guest in host.guests)})\b")
 Shell = Callable[[str, str], object]
 """Runs a script on "hv1" or "hv1/web1"; raises where it fails."""
 Revive = Callable[[str], bool]
@@ -259,10 +264,17 @@ def _files(fault: Fault) -> set[str]:
 
 
 def _undoes(one: Fault, other: Fault) -> bool:
-    """systemd, made to read one of its files, reads them all, and writes its control groups anew."""
-    if not SYSTEMD.search(_scripts(one)):
-        return False
-    return any(pattern.search(_scripts(other)) for pattern in (SYSTEMD, GROUPS))
+    """systemd, made to read one of its files, reads them all, and writes its control groups anew; a guest that is
+    started anew forgets what was done to it, and one that is defined anew what its definition was."""
+    did, does = _scripts(one), _scripts(other)
+    if SYSTEMD.search(did) and any(pattern.search(does) for pattern in (SYSTEMD, GROUPS)):
+        return True
+    again = STARTS.search(did) or (STORES.search(did) and STORED.search(does))
+    return bool(again and _guests(one) & _guests(other))
+
+
+def _guests(fault: Fault) -> set[str]:
+    return set(GUEST.findall(" ".join((fault.on, _scripts(fault), *fault.departs))))
 
 
 def _scripts(fault: Fault) -> str:
