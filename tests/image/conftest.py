@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,3 +26,11 @@ def image_lab() -> Iterator[ImageLab]:
     """hv3 and hv4, fresh clones of the warm image, taken down at the end."""
     with ImageLab() as lab:
         yield lab
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A set of image hosts beside those of the other tests; by its name."""
+    monkeypatch.setenv("LAB_IMAGE", f"test{os.getpid()}")
+    yield os.environ["LAB_IMAGE"]
+    ImageLab("one").down()

@@ -7,10 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from lab.image import ImageLab
 from lab.machine import wait_until
@@ -24,14 +21,6 @@ with ImageLab("one"):
     print("up", flush=True)
     time.sleep(60)
 """
-
-
-@pytest.fixture
-def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A set of image hosts beside those of the other tests; by its name."""
-    monkeypatch.setenv("LAB_IMAGE", f"test{os.getpid()}")
-    yield os.environ["LAB_IMAGE"]
-    ImageLab("one").down()
 
 
 def test_clones_differ_where_they_must(image_lab: ImageLab) -> None:
