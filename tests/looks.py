@@ -105,7 +105,12 @@ MEMORY_INSIDE = (
 )
 BACKED = ("app1", "plain1")
 MEMORY_XML = ("memory", "maxMemory", "currentMemory", "memoryBacking", "vcpu", "numatune", "cpu")
-CONFINED = dict.fromkeys((*confinement.ACCOUNT_SOURCES, *confinement.LABEL_SOURCES, *confinement.LIMIT_SOURCES))
+CONFINED = dict.fromkeys(
+    (
+        *(*confinement.ACCOUNT_SOURCES, *confinement.LABEL_SOURCES, *confinement.LIMIT_SOURCES),
+        *confinement.DAEMON_SOURCES,
+    )
+)
 KERNEL = (
     *(kernel.OSRELEASE, kernel_release.INSTALLED, *kernel_cmdline.SOURCES, *modules.CONFIG_SOURCES),
     *(one for name in ("kvm_amd", "loop", "vfio_pci", "vhost_net", "dummy", "kvm") for one in modules.sources(name)),

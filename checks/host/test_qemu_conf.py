@@ -1,4 +1,4 @@
-"""The daemon confines every QEMU: the account, AppArmor or SELinux, and what else qemu.conf says."""
+"""The daemon confines every QEMU (the account, AppArmor or SELinux, and what else qemu.conf says), and is confined."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from virtvet.check import Case, Control, PerLayer, Severity, check
 from virtvet.expect import OneOf
-from virtvet.probes import accounts, qemu_conf
+from virtvet.probes import accounts, confinement, qemu_conf
 from virtvet.target import HostTarget
 
 FILE = "https://gitlab.com/libvirt/libvirt/-/blob/master/src/qemu/qemu.conf.in"
@@ -38,6 +38,14 @@ SETTINGS = _control(
     Severity.HIGH,
     "Each takes from a QEMU that was broken into what it does not need: system calls, devices, files of others.",
 )
+DAEMON = _control(
+    "HOST-QEMU-4",
+    "AppArmor or SELinux confines libvirt's daemon itself, or neither",
+    Severity.HIGH,
+    "The daemon is root, listens to the network, and reads what guests write: confined, a hole in it is not the host.",
+    "cat /proc/$(cat /run/libvirtd.pid /run/virtqemud.pid 2>/dev/null)/attr/current; aa-status   # {expected}; "
+    "AppArmor: aa-enforce /etc/apparmor.d/usr.sbin.libvirtd; SELinux: restorecon /usr/sbin/libvirtd; then restart it",
+)
 
 
 def _accounts(host: HostTarget) -> Iterable[Case]:
@@ -56,6 +64,11 @@ def _settings(host: HostTarget) -> Iterable[Case]:
     if wants := host.wants.confinement:
         for key, expected in qemu_conf.others(dict(wants)):
             yield Case(key, expected, (key,), unit="bytes" if key == "max_core" else "")
+
+
+def _daemon(host: HostTarget) -> Iterable[Case]:
+    if (wants := host.wants.confinement) and wants.daemon:
+        yield Case("daemon", wants.daemon)
 
 
 @check(
@@ -86,4 +99,10 @@ def test_qemus_are_labelled(case: Case, observed: object) -> None:
 @check(SETTINGS, cases=_settings, sources=(qemu_conf.FILE,), config=qemu_conf.setting)
 def test_qemus_are_confined(case: Case, observed: object) -> None:
     """Key by key; what each QEMU then has is asked of the guests."""
+    assert observed == case.expected
+
+
+@check(DAEMON, cases=_daemon, sources=confinement.DAEMON_SOURCES, actual=confinement.daemon_label)
+def test_the_daemon_is_confined(case: Case, observed: object) -> None:
+    """As it runs; started before its profile was loaded, it is unconfined."""
     assert observed == case.expected

@@ -189,6 +189,38 @@ def test_what_the_kernel_enforces(edit: dict[str, Any], value: str) -> None:
     assert confinement.label_actual(looks.look(HV3, edit), "tuned").value == value
 
 
+DAEMON = looks.recorded(HV3)["/run/libvirtd.pid"].strip()
+ITS, ITS_OWN = f"/proc/{DAEMON}/attr/current", f"/proc/{DAEMON}/attr/apparmor/current"
+ENFORCING = "/sys/fs/selinux/enforce"
+
+
+@pytest.mark.parametrize(
+    ("edit", "value"),
+    [
+        ({}, "none"),
+        ({ITS: "unconfined\n", ITS_OWN: "unconfined\n"}, "none"),  # hv3 with apparmor=1 security=apparmor
+        ({ITS_OWN: "libvirtd (enforce)\n"}, "apparmor"),
+        ({ITS_OWN: "libvirtd (complain)\n"}, "apparmor, but in mode complain"),
+        ({ITS: "system_u:system_r:virtd_t:s0-s0:c0.c1023\0", ENFORCING: "1"}, "selinux"),
+        ({ITS: "system_u:system_r:virtd_t:s0", ENFORCING: "0"}, "selinux, but permissive"),
+        (
+            {ITS: "system_u:system_r:unconfined_service_t:s0", ENFORCING: "1"},
+            "selinux, but with type unconfined_service_t",
+        ),
+    ],
+)
+def test_what_holds_the_daemon(edit: dict[str, Any], value: str) -> None:
+    assert confinement.daemon_label(looks.look(HV3, edit)).value == value
+
+
+@pytest.mark.parametrize(
+    "edit", [{ITS: "what\n"}, {ITS: None, ITS_OWN: None}, {ITS: Unreadable("denied")}, {"/run/libvirtd.pid": None}]
+)
+def test_a_daemon_nobody_can_look_at(edit: dict[str, Any]) -> None:
+    with pytest.raises(CannotLook):
+        confinement.daemon_label(looks.look(HV3, edit))
+
+
 @pytest.mark.parametrize(
     ("written", "value"),
     [

@@ -1,4 +1,5 @@
-"""What holds a guest's QEMU: its account, capabilities, system call filter, namespace, label and limits.
+"""What holds a guest's QEMU: its account, capabilities, system call filter, namespace, label and limits; what holds
+libvirt itself: its label.
 
 The kernel says it of every thread in /proc/PID/task/TID/status (proc_pid_status(5)); one that escaped is enough.
 libvirt's side: virSetUIDGIDWithCaps (src/util/virutil.c), src/security/, qemuDomainGetMemLockLimitBytes
@@ -16,13 +17,15 @@ from virtvet.check import Reading
 from virtvet.errors import CannotLook
 from virtvet.probes import accounts, daemon_start, domain_xml, memory_backing, qemu_conf, threads
 from virtvet.probes.accounts import GROUP, PASSWD, Account
-from virtvet.snapshot.model import Absent, Snapshot, Unreadable, text_of
+from virtvet.snapshot.model import Absent, Files, Snapshot, Unreadable, text_of
 from virtvet.snapshot.sources import Command, Processes, Source
 
-LABELS = Processes("qemu-*", ("attr/current", "attr/apparmor/current"))
+_ATTRIBUTES = ("attr/current", "attr/apparmor/current")
 """The second since Linux 5.1, where others than AppArmor may write the first."""
+LABELS = Processes("qemu-*", _ATTRIBUTES)
 DAEMONS = ("libvirtd", "virtqemud")
 DAEMON_LIMITS = {name: Processes(name, ("limits",)) for name in DAEMONS}
+DAEMON_LABELS = {name: Processes(name, _ATTRIBUTES) for name in DAEMONS}
 NAMESPACES = Command(
     (
         "sh",
@@ -36,6 +39,11 @@ NAMESPACES = Command(
 STATUS_SOURCES: tuple[Source, ...] = threads.SOURCES
 ACCOUNT_SOURCES: tuple[Source, ...] = (*STATUS_SOURCES, *qemu_conf.ACCOUNT_SOURCES)
 LABEL_SOURCES: tuple[Source, ...] = (*STATUS_SOURCES, LABELS, *qemu_conf.DRIVER_SOURCES)
+DAEMON_SOURCES: tuple[Source, ...] = (
+    *map(daemon_start.pid_file, DAEMONS),
+    *DAEMON_LABELS.values(),
+    qemu_conf.SELINUX,
+)
 LIMIT_SOURCES: tuple[Source, ...] = (
     *STATUS_SOURCES,
     memory_backing.LIMITS,
@@ -58,11 +66,14 @@ _NUMBER = re.compile(r"\d{1,10}", re.ASCII)
 _DAC = re.compile(r"([^:\s]{1,64}):([^:\s]{1,64})")
 _PROFILE = re.compile(r"(.{1,500}?) \((enforce|complain|kill|prompt|mixed|unconfined|user)\)", re.DOTALL)
 """`libvirt-7f3c0000-0000-4000-8000-000000000301 (enforce)` (apparmor_getprocattr)."""
-_CONTEXT = re.compile(r"[^:\s]{1,100}:[^:\s]{1,100}:([^:\s]{1,100})(?::\S{1,300})?")
+_CONTEXT = re.compile(r"[^:\s]{1,100}:[^:\s]{1,100}:[^:\s]{1,100}(?::\S{1,300})?")
 """`system_u:system_r:svirt_t:s0:c87,c320`."""
 _NOTHING = Unreadable("Invalid argument")
 _UNLABELLED = ("", "kernel", "unconfined")
 """Without a policy SELinux calls everything `kernel`."""
+_FREE_TYPES = ("unconfined_t", "unconfined_service_t", "initrc_t", "kernel_t")
+"""Of services that SELinux's policy does not know, and lets do what they like."""
+APPARMOR, SELINUX = "apparmor", "selinux"
 
 
 # --- every thread's status
@@ -205,14 +216,28 @@ def label_actual(snapshot: Snapshot, guest: str) -> Reading:
     """What the kernel holds the process with: "apparmor" or "selinux" if it is enforced and the label is the live
     XML's, "none", or what is wrong. /proc/PID/attr/current: `libvirt-7f3c… (enforce)`, `system_u:system_r:svirt_t:s0`
     """
-    process = threads.pid(snapshot, guest)
-    path, label = _label(snapshot, process)
-    return Reading(_enforced(snapshot, guest, label), path, label)
+    path, label = _label(snapshot.read(LABELS), str(threads.pid(snapshot, guest)))
+    held, name = _held(snapshot, path, label)
+    if held in (APPARMOR, SELINUX) and name != _told_label(snapshot, guest):
+        held += f", but {_by(held, name)}"
+    return Reading(held, path, label)
 
 
-def _label(snapshot: Snapshot, process: int) -> tuple[str, str]:
+def daemon_label(snapshot: Snapshot) -> Reading:
+    """The same of libvirtd or virtqemud itself, whatever its profile is called.
+
+    `libvirtd (enforce)` -> "apparmor"; `unconfined` -> "none"; `system_u:system_r:virtd_t:s0-s0:c0.c1023` -> "selinux".
+    """
+    daemon, process = _daemon(snapshot)
+    path, label = _label(snapshot.read(DAEMON_LABELS[daemon]), process)
+    held, name = _held(snapshot, path, label)
+    if held == SELINUX and name.split(":")[2] in _FREE_TYPES:
+        held += f", but {_by(held, name)}"
+    return Reading(held, path, label)
+
+
+def _label(found: Files, process: str) -> tuple[str, str]:
     """The attribute of AppArmor's own, else the common one. Neither is readable where the kernel enforces nothing."""
-    found = snapshot.read(LABELS)
     paths = [f"/proc/{process}/attr/{name}" for name in ("apparmor/current", "current")]
     readable = [path for path in paths if path in found and found[path] != _NOTHING]
     if not readable and _NOTHING in (found.get(path) for path in paths):
@@ -221,18 +246,21 @@ def _label(snapshot: Snapshot, process: int) -> tuple[str, str]:
     return path, text_of(path, found.get(path, Absent())).rstrip("\0\n")
 
 
-def _enforced(snapshot: Snapshot, guest: str, label: str) -> str:
+def _held(snapshot: Snapshot, path: str, label: str) -> tuple[str, str]:
+    """APPARMOR or SELINUX if it is enforced, or why it is not; and the profile or context."""
     if label in _UNLABELLED:
-        return "none"
+        return "none", label
     if match := _PROFILE.fullmatch(label):
-        if match[2] not in ("enforce", "kill"):
-            return f"apparmor, but in mode {match[2]}"
-        return "apparmor" if match[1] == _told_label(snapshot, guest) else f"apparmor, but by profile {match[1][:80]}"
-    if not (match := _CONTEXT.fullmatch(label)):
-        raise CannotLook(f"attr/current of {guest}", f"is no label that we know: {label[:80]!r}")
-    if snapshot.read(qemu_conf.SELINUX).strip() != b"1":
-        return "selinux, but permissive"
-    return "selinux" if label == _told_label(snapshot, guest) else f"selinux, but with type {match[1]}"
+        enforced = match[2] in ("enforce", "kill")
+        return APPARMOR if enforced else f"apparmor, but in mode {match[2]}", match[1]
+    if not _CONTEXT.fullmatch(label):
+        raise CannotLook(path, f"is no label that we know: {label[:80]!r}")
+    enforced = snapshot.read(qemu_conf.SELINUX).strip() == b"1"
+    return SELINUX if enforced else "selinux, but permissive", label
+
+
+def _by(held: str, name: str) -> str:
+    return f"by profile {name[:80]}" if held == APPARMOR else f"with type {name.split(':')[2]}"
 
 
 def _told_label(snapshot: Snapshot, guest: str) -> str | None:
@@ -300,12 +328,18 @@ def _times(domain: etree._Element) -> int:
 
 
 def _daemons_own(snapshot: Snapshot) -> int | str:
+    name, process = _daemon(snapshot)
+    path = f"/proc/{process}/limits"
+    text = text_of(path, snapshot.read(DAEMON_LIMITS[name]).get(path, Absent()))
+    value: int | str = _limit(path, text, "Max locked memory").value
+    return value
+
+
+def _daemon(snapshot: Snapshot) -> tuple[str, str]:
+    """Which of them runs, and its process id. Raises CannotLook."""
     for name in DAEMONS:
         if (pid := snapshot.maybe(daemon_start.pid_file(name))) is not None:
-            path = f"/proc/{pid.decode('ascii', 'replace').strip()[:10]}/limits"
-            text = text_of(path, snapshot.read(DAEMON_LIMITS[name]).get(path, Absent()))
-            value: int | str = _limit(path, text, "Max locked memory").value
-            return value
+            return name, pid.decode("ascii", "replace").strip()[:10]
     raise CannotLook("/run", f"holds no pid file of {' or '.join(DAEMONS)}")
 
 

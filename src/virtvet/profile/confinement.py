@@ -58,8 +58,10 @@ Controller = Literal["cpu", "devices", "memory", "blkio", "cpuset", "cpuacct"]
 
 class HostConfinement(Wants):
     """Keys of /etc/libvirt/qemu.conf (src/qemu/qemu.conf.in) by its own names: what the daemon confines every QEMU
-    with. What is not stated is not checked."""
+    with; and what confines the daemon. What is not stated is not checked."""
 
+    daemon: Model | None = None
+    """Which of them confines libvirtd or virtqemud itself, and enforces it; none: neither."""
     user: Account | None = None
     """The account of every QEMU."""
     group: Account | None = None
