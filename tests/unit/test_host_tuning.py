@@ -10,7 +10,7 @@ from virtvet import catalogue
 from virtvet.check import Case, Check
 from virtvet.inventory import from_hostspecs
 from virtvet.judge import Outcome, judge
-from virtvet.probes.host_memory import KSM_UNITS
+from virtvet.probes.host_memory import KSM_UNITS, SWAP_SERVICES, ZRAM
 from virtvet.profile.load import load_profile
 from virtvet.snapshot.sources import Source
 from virtvet.target import HostTarget
@@ -30,6 +30,7 @@ MAY_BE_ABSENT = {
     "/sys/devices/system/cpu/nohz_full": "a kernel that cannot",
     "stat /run/systemd/system": "another init",
     **dict.fromkeys(map(str, KSM_UNITS.sources), "another init, of which nobody knows what it starts"),
+    **dict.fromkeys(map(str, (*ZRAM, *SWAP_SERVICES.sources)), "nothing makes swap space in memory"),
 }
 
 

@@ -10,8 +10,9 @@ import pytest
 from tests.unit.tuning_looks import boot, dropin, look, nothing
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.probes import cgroup, host_memory, mounts, tmpfiles
+from virtvet.probes import cgroup, host_memory, kernel, mounts, tmpfiles
 from virtvet.probes.host_memory import KERNEL_DEFAULT, KSM_UNITS, MERGED
+from virtvet.probes.systemd import Units
 from virtvet.snapshot.model import Absent, Answer, Content, Status, TooLarge, Unreadable
 from virtvet.snapshot.sources import Source
 
@@ -174,12 +175,11 @@ def test_ksm(run: str, sharing: str, value: str) -> None:
     assert host_memory.ksm(look({host_memory.KSM_RUN: run, host_memory.KSM_SHARING: sharing})).value == value
 
 
-def units(enabled: str) -> dict[Source, Answer | str]:
+def units(enabled: str, asked: Units = KSM_UNITS) -> dict[Source, Answer | str]:
     blocks = (
-        f"Id={name}\nNames={name}\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\n"
-        for name in KSM_UNITS.names
+        f"Id={name}\nNames={name}\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\n" for name in asked.names
     )
-    return {KSM_UNITS.files: enabled, KSM_UNITS.shown: "\n".join(blocks)}
+    return {asked.files: enabled, asked.shown: "\n".join(blocks)}
 
 
 @pytest.mark.parametrize(
@@ -195,6 +195,25 @@ def units(enabled: str) -> dict[Source, Answer | str]:
 )
 def test_ksm_of_the_next_boot(enabled: str, line: str, value: str) -> None:
     assert values(host_memory.ksm_at_boot(look(units(enabled), dropin("tmpfiles.d", line)))) == [value]
+
+
+@pytest.mark.parametrize(
+    ("defaults", "flags", "value"),
+    [
+        ("", "flags: fpu svm\n", "on"),
+        ("KSM_ENABLED=AUTO\n", "flags: fpu hypervisor svm\n", "off"),
+        ("#KSM_ENABLED=0\nKSM_ENABLED=1\n", "flags: fpu hypervisor\n", "on"),
+        ("KSM_ENABLED=0\n", "", "off"),
+    ],
+)
+def test_ubuntus_service_turns_ksm_on(defaults: str, flags: str, value: str) -> None:
+    """/etc/default/qemu-kvm is constructed."""
+    seen = look(
+        units("qemu-kvm.service enabled enabled\n"),
+        dropin("tmpfiles.d"),
+        {host_memory.UBUNTUS_FILE: defaults, kernel.CPU_FLAGS: flags},
+    )
+    assert values(host_memory.ksm_at_boot(seen)) == [value]
 
 
 def test_nobody_knows_what_starts_ksm_without_systemd() -> None:
@@ -248,10 +267,37 @@ def test_swap_at_boot() -> None:
     bare = nothing(host_memory.SWAP_SOURCES)
     assert host_memory.swap_at_boot(look(bare)).value == frozenset()
     assert host_memory.swap_at_boot(look(bare, {mounts.FSTAB: fstab})).value == {"/dev/sda2"}
+    services = units("zramswap.service enabled enabled\n", host_memory.SWAP_SERVICES)
     enabled = {host_memory.SWAP_UNITS: files({unit: "[Swap]\nWhat=/srv/swap\n"}), mounts.SYSTEMD: BOOTED}
-    assert host_memory.swap_at_boot(look(bare, enabled)).value == {unit}
+    assert host_memory.swap_at_boot(look(bare, services, enabled)).value == {unit, "zramswap.service"}
     with pytest.raises(CannotLook):
         host_memory.swap_at_boot(look(bare, {mounts.SYSTEMD: Unreadable("denied")}))
+
+
+@pytest.mark.parametrize(
+    ("main", "hidden", "dropin", "value"),
+    [
+        ("[zram0]\n", "", "", {"zram0"}),
+        ("# nothing\n", "[zram0]\n", "", set()),  # /etc's hides the distribution's
+        (None, "[zram0]\nzram-size = min(ram, 8192)\n", "", {"zram0"}),
+        (None, None, "[zram1]\nfs-type = swap\n", {"zram1"}),
+        ("[zram0]\nmount-point = /tmp\n[zram1]\nfs-type=ext4\n", "", "", set()),
+        ("[zram0]\n", None, "[zram0]\nmount-point = /run/x\n", set()),
+    ],
+)
+def test_swap_in_compressed_memory(main: str | None, hidden: str | None, dropin: str, value: set[str]) -> None:
+    """zram-generator.conf(5), constructed."""
+    written = {host_memory.ZRAM[0]: main, host_memory.ZRAM[-1]: hidden}
+    told: dict[Source, Answer | str] = {source: text for source, text in written.items() if text is not None}
+    told[host_memory.ZRAM_DROPINS[-1]] = files({"/etc/systemd/zram-generator.conf.d/a.conf": dropin} if dropin else {})
+    none = (nothing(host_memory.SWAP_SOURCES), units("", host_memory.SWAP_SERVICES), {mounts.SYSTEMD: BOOTED})
+    assert host_memory.swap_at_boot(look(*none, told)).value == value
+
+
+def test_a_file_that_is_none_of_zram_generators() -> None:
+    none = (nothing(host_memory.SWAP_SOURCES), units("", host_memory.SWAP_SERVICES), {mounts.SYSTEMD: BOOTED})
+    with pytest.raises(CannotLook):
+        host_memory.swap_at_boot(look(*none, {host_memory.ZRAM[0]: "zram0\n"}))
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ import pytest
 from tests.unit.tuning_looks import Said, boot, dropin, look
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.probes import isolation, kernel_cmdline
+from virtvet.probes import isolation, kernel, kernel_cmdline
 from virtvet.probes.isolation import BALANCER, BALANCER_FILES, BALANCING, TUNED, kernel_list, mask
 from virtvet.snapshot.model import Absent, Answer, Content, Snapshot, TooLarge, Unreadable
 
 FOUR = {isolation.POSSIBLE: "0-3\n"}
+BUILT: Said = {kernel.OSRELEASE: "6.1.0-56-amd64\n", isolation.BUILT_WITH: {}}
 
 
 def files(texts: Mapping[str, str]) -> Answer:
@@ -26,7 +27,7 @@ def values(found: Any) -> list[Any]:
 
 
 def running(cmdline: str, *said: Said) -> Snapshot:
-    return look(boot(""), {kernel_cmdline.RUNNING: f"ro {cmdline}\n"}, FOUR, *said)
+    return look(boot(""), {kernel_cmdline.RUNNING: f"ro {cmdline}\n"}, FOUR, BUILT, *said)
 
 
 def next_boot(cmdline: str, *said: Said) -> Snapshot:
@@ -119,6 +120,8 @@ def test_isolcpus(cmdline: str, shown: str, flags: frozenset[str] | None, value:
         ("isolcpus=2-3", {"domain"}),
         ("isolcpus=nohz,domain,managed_irq,2-3", {"nohz", "domain", "managed_irq"}),
         ("isolcpus=managed_irq,all", {"managed_irq"}),
+        ("isolcpus=managed_irq,1 isolcpus=1", {"managed_irq", "domain"}),
+        ("isolcpus=managed_irq,1 isolcpus=nohz,2", {"managed_irq"}),
     ],
 )
 def test_flags(cmdline: str, flags: set[str]) -> None:
@@ -137,6 +140,19 @@ def test_parameters() -> None:
     assert isolation.rcu_nocbs(running("rcu_nocbs=1-2")).value == {1, 2}
     assert isolation.rcu_nocbs(running("rcu_nocbs")).value == frozenset()
     assert isolation.rcu_nocbs(running("quiet")).value == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("release", "line", "value"),
+    [
+        ("6.1.0-56-amd64", "CONFIG_RCU_NOCB_CPU=y", {1}),
+        ("6.1.0-56-amd64", "# CONFIG_RCU_NOCB_CPU is not set", set()),
+        ("6.1.0-9-amd64", "# CONFIG_RCU_NOCB_CPU is not set", {1}),
+    ],
+)
+def test_a_kernel_that_cannot_offload_callbacks(release: str, line: str, value: set[int]) -> None:
+    built = {isolation.BUILT_WITH: files({f"/boot/config-{release}": f"{line}\n"})}
+    assert isolation.rcu_nocbs(running("rcu_nocbs=1", built)).value == value
 
 
 @pytest.mark.parametrize("answer", [Absent(), Unreadable("denied"), TooLarge(1), "many\n"])

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from configparser import ConfigParser
+from configparser import Error as ConfigError
 from dataclasses import dataclass, field
 
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.probes import cgroup, daemon_config, dropins, kernel_cmdline, mounts, sysctl, systemd, tmpfiles
+from virtvet.probes import cgroup, daemon_config, dropins, kernel, kernel_cmdline, mounts, sysctl, systemd, tmpfiles
 from virtvet.probes.kernel_cmdline import CommandLine
 from virtvet.probes.systemd import NO_SYSTEMD, Units
 from virtvet.snapshot.model import Absent, Files, Snapshot, text_of
@@ -26,19 +28,34 @@ USUAL_SIZE = File(f"{MM}/transparent_hugepage/hpage_pmd_size")
 QEMU_CONF = File("/etc/libvirt/qemu.conf")
 KSM_RUN = File(f"{MM}/ksm/run")
 KSM_SHARING = File(f"{MM}/ksm/pages_sharing")
-KSM_UNITS = Units.of(("ksm.service", "ksmtuned.service"))
+KSM_UNITS = Units.of(("ksm.service", "ksmtuned.service", "qemu-kvm.service"))
+UBUNTUS = "qemu-kvm.service"
+"""Turns KSM on where KSM_ENABLED is 1, or AUTO and the machine is no virtual one; turns it off otherwise."""
+UBUNTUS_FILE = File("/etc/default/qemu-kvm")
 THP: Mapping[str, File] = {name: File(f"{MM}/transparent_hugepage/{name}") for name in ("enabled", "defrag")}
 SWAPS = File("/proc/swaps")
 SWAP_UNITS = Glob("/etc/systemd/system/*.wants/*.swap")
+SWAP_SERVICES = Units.of(("dphys-swapfile.service", "zram-config.service", "zramswap.service"))
+"""What makes swap space of its own at boot: a file, or memory that is compressed (Debian's zram-tools, Ubuntu's)."""
+_ZRAM_PLACES = ("/etc", "/run", "/usr/local/lib", "/usr/lib")
+ZRAM = tuple(File(f"{place}/systemd/zram-generator.conf") for place in _ZRAM_PLACES)
+"""The first that is there counts (zram-generator.conf(5)), and all of ZRAM_DROPINS."""
+ZRAM_DROPINS = tuple(Glob(f"{place}/systemd/zram-generator.conf.d/*.conf") for place in reversed(_ZRAM_PLACES))
 
 AT_BOOT: tuple[Source, ...] = (*kernel_cmdline.CONFIG_SOURCES, *tmpfiles.SOURCES)
 IN_POOLS = (POOLS, NODE_POOLS, NODE_SURPLUS)
 POOL_SOURCES: tuple[Source, ...] = (*AT_BOOT, *dropins.sources(sysctl.DIRECTORY), *IN_POOLS, USUAL_SIZE)
 MOUNT_SOURCES: tuple[Source, ...] = (mounts.MOUNTS, QEMU_CONF)
 DEFAULT_SOURCES: tuple[Source, ...] = (*AT_BOOT, cgroup.MEMORY_INFO, USUAL_SIZE)
-KSM_SOURCES: tuple[Source, ...] = (KSM_RUN, KSM_SHARING, *tmpfiles.SOURCES, *KSM_UNITS.sources)
+KSM_SOURCES: tuple[Source, ...] = (
+    *(KSM_RUN, KSM_SHARING, *tmpfiles.SOURCES, *KSM_UNITS.sources),
+    *(UBUNTUS_FILE, kernel.CPU_FLAGS),
+)
 THP_SOURCES: tuple[Source, ...] = (*AT_BOOT, *THP.values())
-SWAP_SOURCES: tuple[Source, ...] = (SWAPS, SWAP_UNITS, mounts.FSTAB, mounts.SYSTEMD)
+SWAP_SOURCES: tuple[Source, ...] = (
+    *(SWAPS, SWAP_UNITS, mounts.FSTAB, mounts.SYSTEMD),
+    *(*SWAP_SERVICES.sources, *ZRAM, *ZRAM_DROPINS),
+)
 
 _LETTERS = "KMGTPE"
 _MEMORY = re.compile(rf"([0-9]{{1,19}})([{_LETTERS}]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
@@ -236,7 +253,7 @@ def ksm(snapshot: Snapshot, _persistent: bool = True) -> Reading:
 
 
 def ksm_at_boot(snapshot: Snapshot, persistent: bool = True) -> Iterator[Reading]:
-    """ "on" where ksm.service or ksmtuned.service is enabled or tmpfiles.d writes 1; else "off", as a kernel starts.
+    """ "on" where a unit that turns it on is enabled or tmpfiles.d writes 1; else "off", as a kernel starts.
 
     Without systemd nobody knows what starts it: NotApplicable is raised.
     """
@@ -245,13 +262,24 @@ def ksm_at_boot(snapshot: Snapshot, persistent: bool = True) -> Iterator[Reading
     if any(one.value == NO_SYSTEMD for one in units):
         raise NotApplicable(NO_SYSTEMD)
     if starting := next((one for one in units if one.value == "enabled"), None):
-        yield Reading("on", starting.source, starting.excerpt)
+        ubuntus = starting.excerpt.startswith(f"{UBUNTUS} ")
+        yield _by_ubuntus(snapshot, starting) if ubuntus else Reading("on", starting.source, starting.excerpt)
         return
     later = tmpfiles.written(snapshot, KSM_RUN.path)
     if later is None:
-        yield Reading("off", "systemctl, tmpfiles.d", "neither ksm.service nor ksmtuned.service nor a line for it")
+        yield Reading("off", "systemctl, tmpfiles.d", f"none of {', '.join(KSM_UNITS.names)}, and no line for it")
     else:
         yield Reading("on" if later.value == "1" else "off", later.source, later.excerpt)
+
+
+def _by_ubuntus(snapshot: Snapshot, unit: Reading) -> Reading:
+    """/etc/default/qemu-kvm: `KSM_ENABLED=AUTO` -> "on", but "off" in a virtual machine: its CPUs say `hypervisor`."""
+    text = (snapshot.maybe(UBUNTUS_FILE) or b"").decode("utf-8", "backslashreplace")
+    told = re.findall(r"""^[ \t]*KSM_ENABLED=["']?(\w*)""", text, re.MULTILINE | re.ASCII)
+    wanted = told[-1] if told else "AUTO"
+    on = wanted == "1" or (wanted == "AUTO" and b"hypervisor" not in snapshot.read(kernel.CPU_FLAGS).stdout.split())
+    excerpt = f"{unit.excerpt}; KSM_ENABLED={wanted}"
+    return Reading("on" if on else "off", f"{unit.source}, {UBUNTUS_FILE}", excerpt)
 
 
 # --- transparent huge pages
@@ -297,9 +325,34 @@ def swap(snapshot: Snapshot, _persistent: bool = True) -> Reading:
 
 
 def swap_at_boot(snapshot: Snapshot, persistent: bool = True) -> Reading:
-    """What fstab and enabled swap units will be swapped to."""
+    """What the next boot swaps to: by fstab, and under systemd by enabled swap units, services that make some, and
+    zram-generator."""
     _must_persist(persistent)
     entries = [one for one in mounts.fstab(snapshot) if one.fstype == "swap"]
-    units = snapshot.read(SWAP_UNITS) if snapshot.maybe_stat(mounts.SYSTEMD) is not None else {}
-    found = frozenset([*(one.source for one in entries), *units])
-    return Reading(found, f"{mounts.FSTAB}, {SWAP_UNITS}", "\n".join(one.line for one in entries)[:500] or "no swap")
+    made = _made(snapshot) if snapshot.maybe_stat(mounts.SYSTEMD) is not None else []
+    found = frozenset([*(one.source for one in entries), *made])
+    excerpt = "\n".join([*(one.line for one in entries), *made])[:500]
+    return Reading(found, f"{mounts.FSTAB}, {SWAP_UNITS}, systemctl, zram-generator", excerpt or "no swap")
+
+
+def _made(snapshot: Snapshot) -> list[str]:
+    services = [
+        name for name in SWAP_SERVICES.names if systemd.enabled(snapshot, SWAP_SERVICES, name).value == "enabled"
+    ]
+    return [*snapshot.read(SWAP_UNITS), *services, *_zram(snapshot)]
+
+
+def _zram(snapshot: Snapshot) -> list[str]:
+    """The devices that are made to be swapped to: `[zram0]`, unless with `mount-point=` or another `fs-type=`."""
+    main = next((text for one in ZRAM if (text := snapshot.maybe(one)) is not None), b"")
+    texts = {"zram-generator.conf": main.decode("utf-8", "backslashreplace")}
+    for glob in ZRAM_DROPINS:
+        texts |= {path: text_of(path, found) for path, found in sorted(snapshot.read(glob).items())}
+    devices = ConfigParser(strict=False, interpolation=None, allow_no_value=True)
+    for path, written in texts.items():
+        try:
+            devices.read_string(written, path)
+        except ConfigError:
+            raise CannotLook(path, "is no file of sections and keys") from None
+    found = (devices[name] for name in devices.sections() if re.fullmatch(r"zram[0-9]{1,4}", name))
+    return [one.name for one in found if one.get("fs-type", "swap") == "swap" and not one.get("mount-point")]

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from virtvet.check import Reading
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.expect import ranges
-from virtvet.probes import dropins, kernel_cmdline, systemd
+from virtvet.probes import dropins, kernel, kernel_cmdline, systemd
 from virtvet.probes.kernel_cmdline import CommandLine
 from virtvet.probes.systemd import Units
 from virtvet.snapshot.model import Absent, Files, Snapshot, text_of
@@ -27,7 +27,12 @@ Cpus = frozenset[int]
 POSSIBLE = File("/sys/devices/system/cpu/possible")
 ISOLATED = File("/sys/devices/system/cpu/isolated")
 NOHZ_FULL = File("/sys/devices/system/cpu/nohz_full")
-CPU_SOURCES: tuple[Source, ...] = (*kernel_cmdline.SOURCES, POSSIBLE, ISOLATED, NOHZ_FULL)
+BUILT_WITH = Glob("/boot/config-*", "CONFIG_RCU_NOCB_CPU")
+"""`CONFIG_RCU_NOCB_CPU=y`, or `# CONFIG_RCU_NOCB_CPU is not set`: how kernels were built, where that is told."""
+CPU_SOURCES: tuple[Source, ...] = (
+    *(*kernel_cmdline.SOURCES, POSSIBLE, ISOLATED, NOHZ_FULL),
+    *(BUILT_WITH, kernel.OSRELEASE),
+)
 DOMAIN = "domain"
 LONGEST = 1 << 16
 """Characters of a list; every second CPU of libvirt's most takes 48,000."""
@@ -89,11 +94,22 @@ class Isolcpus:
 
 
 def parse_isolcpus(line: CommandLine, last: int) -> Isolcpus:
-    """`isolcpus=managed_irq,domain,2-3` -> {2, 3}, {managed_irq, domain}. Raises CannotLook."""
-    parts = next(iter(line.values("isolcpus")), "").split(",")
+    """`isolcpus=managed_irq,domain,2-3` -> {2, 3}, {managed_irq, domain}. Raises CannotLook.
+
+    Of several the first counts, and those with the same CPUs add their flags (housekeeping_setup in
+    kernel/sched/isolation.c): `isolcpus=managed_irq,1 isolcpus=domain,1` -> {1}, {managed_irq, domain}.
+    """
+    texts = [word.value or "" for word in line.words if word.key == "isolcpus"] or [""]
+    first, *more = (_isolcpus(text, last, line.source) for text in texts)
+    return Isolcpus(first.cpus, first.flags.union(*(one.flags for one in more if one.cpus == first.cpus)))
+
+
+def _isolcpus(text: str, last: int, source: object) -> Isolcpus:
+    parts = text.split(",")
     flags = [part for part in parts if _FLAG.fullmatch(part) and part != "all"]
-    cpus = kernel_list(",".join(part for part in parts if part not in flags), last, line.source)
-    return Isolcpus(cpus, frozenset(flags or [DOMAIN]))
+    return Isolcpus(
+        kernel_list(",".join(part for part in parts if part not in flags), last, source), frozenset(flags or [DOMAIN])
+    )
 
 
 def isolcpus_at_boot(snapshot: Snapshot, flags: frozenset[str] | None) -> Iterator[Reading]:
@@ -151,7 +167,11 @@ def rcu_nocbs_at_boot(snapshot: Snapshot) -> Iterator[Reading]:
 
 
 def rcu_nocbs(snapshot: Snapshot) -> Reading:
-    """As rcu_nocbs_at_boot, of the kernel that runs: it shows them nowhere else."""
+    """As rcu_nocbs_at_boot, of the kernel that runs: it shows them nowhere else. None where it was built without."""
+    release = snapshot.read(kernel.OSRELEASE).decode("utf-8", "backslashreplace").strip()
+    path, files = f"/boot/config-{release}", snapshot.read(BUILT_WITH)
+    if path in files and "# CONFIG_RCU_NOCB_CPU is not set" in text_of(path, files[path]).splitlines():
+        return Reading(frozenset(), path, "CONFIG_RCU_NOCB_CPU is not set")
     return _by_parameter(snapshot, kernel_cmdline.running(snapshot), "rcu_nocbs", "nohz_full")
 
 

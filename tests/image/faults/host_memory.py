@@ -9,6 +9,7 @@ _SYSCTL = "/etc/sysctl.d/lab-memory.conf"
 _TMPFILES = "/etc/tmpfiles.d/lab-memory.conf"
 _THP = "/sys/kernel/mm/transparent_hugepage"
 _GRUB = "/boot/grub/grub.cfg"
+_ZRAM = "/etc/systemd/zram-generator.conf"
 
 FAULTS: tuple[Fault, ...] = (
     Fault(
@@ -49,7 +50,7 @@ FAULTS: tuple[Fault, ...] = (
         departs={"HOST-MEM-5": "config", "HOST-MEM-1 2 MiB": "config"},
     ),
     Fault(
-        name="the kernel's huge pages have another size (its own words, replaced: nobody can change it)",
+        name="the kernel's huge pages have another size (forged)",
         on="hv4",
         breaks="sed 's/^Hugepagesize:.*/Hugepagesize:    1048576 kB/' /proc/meminfo > /run/meminfo; "
         "mount --bind /run/meminfo /proc/meminfo",
@@ -78,11 +79,25 @@ FAULTS: tuple[Fault, ...] = (
         departs={"HOST-MEM-7 enabled": "actual", "HOST-MEM-7 defrag": "actual"},
     ),
     Fault(
-        name="the host swaps",
+        name="the host swaps, until the next boot",
         on="hv4",
         breaks="dd if=/dev/zero of=/swapped bs=1M count=4 2>/dev/null; chmod 600 /swapped; mkswap -q /swapped; "
-        "swapon /swapped; echo '/swapped none swap sw 0 0' >> /etc/fstab",
-        restores="swapoff /swapped; rm /swapped; sed -i /swapped/d /etc/fstab",
-        departs={"HOST-MEM-8": "config actual"},
+        "swapon /swapped",
+        restores="swapoff /swapped; rm /swapped",
+        departs={"HOST-MEM-8": "actual"},
+    ),
+    Fault(
+        name="the host swaps from the next boot on",
+        on="hv4",
+        breaks="echo '/dev/vdz none swap sw 0 0' >>/etc/fstab",
+        restores="sed -i /vdz/d /etc/fstab",
+        departs={"HOST-MEM-8": "config"},
+    ),
+    Fault(
+        name="the next boot swaps into compressed memory",
+        on="hv4",
+        breaks=f"echo '[zram0]' >{_ZRAM}",
+        restores=f"rm {_ZRAM}",
+        departs={"HOST-MEM-8": "config"},
     ),
 )
