@@ -8,11 +8,14 @@ CONF = "/etc/libvirt/qemu.conf"
 BACK = f"cp -a /run/qemu.conf.was {CONF}; rm /run/qemu.conf.was"
 QEMU = "$(cat /run/libvirt/qemu/tuned.pid)"
 LABEL = "<seclabel type='static' model='dac' relabel='yes'><label>+0:+0</label></seclabel>"
-TINY = (
-    "<domain type='kvm'><name>loose</name><memory unit='MiB'>16</memory><os><type machine='pc'>hvm</type></os>"
-    f"<devices><controller type='usb' model='none'/><memballoon model='none'/></devices>{LABEL}</domain>"
-)
-"""A guest without anything, which runs nothing but its firmware."""
+
+
+def tiny(name: str, label: str = "") -> str:
+    """A guest without anything, which runs nothing but its firmware: its XML, without double quotes."""
+    return (
+        f"<domain type='kvm'><name>{name}</name><memory unit='MiB'>16</memory><os><type machine='pc'>hvm</type></os>"
+        f"<devices><controller type='usb' model='none'/><memballoon model='none'/></devices>{label}</domain>"
+    )
 
 
 def _conf(*lines: str, without: str = "no such key") -> str:
@@ -31,6 +34,7 @@ def _limited(name: str, limit: str, wrong: str, right: str, control: str) -> Fau
     )
 
 
+_RESTART = "systemctl restart libvirtd; virsh -q list >/dev/null"
 ROOTS = _conf('user = "root"', 'group = "+0"')
 
 
@@ -70,7 +74,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         name="a guest's own label makes it root's",
         on="hv3",
-        breaks=f'echo "{TINY}" >/run/loose.xml; virsh -q create /run/loose.xml',
+        breaks=f'echo "{tiny("loose", LABEL)}" >/run/loose.xml; virsh -q create /run/loose.xml',
         restores="virsh -q destroy loose; rm /run/loose.xml",
         departs={
             "QEMU-USER-1 loose": "live actual",
@@ -79,13 +83,23 @@ FAULTS: tuple[Fault, ...] = (
             "QEMU-CAP-1 loose": "actual",
         },
     ),
+    Fault(
+        name="a guest was started when qemu.conf confined none",
+        on="hv3",
+        breaks=f"{_conf('seccomp_sandbox = 0', 'namespaces = [ ]')}; systemctl restart libvirtd; "
+        f'echo "{tiny("free")}" >/run/free.xml; virsh -q create /run/free.xml; {BACK}; {_RESTART}',
+        restores="virsh -q destroy free; rm /run/free.xml",
+        departs=dict.fromkeys(("QEMU-SANDBOX-1 free", "QEMU-SANDBOX-2 free", "QEMU-SANDBOX-3 free"), "actual"),
+        anew=True,
+        deadline=60,
+    ),
     _limited("a guest may lock less than its limit", "memlock", "67108864", "629145600", "QEMU-LIMIT-1"),
     _limited("a guest leaves its memory behind when it crashes", "core", "unlimited", "0", "QEMU-LIMIT-2"),
     Fault(
         name="libvirt was started when qemu.conf made every QEMU root's",
         on="hv3",
-        breaks=f"{ROOTS}; systemctl restart libvirtd; virsh -q list >/dev/null; {BACK}",
-        restores="systemctl restart libvirtd; virsh -q list >/dev/null",
+        breaks=f"{ROOTS}; {_RESTART}; {BACK}",
+        restores=_RESTART,
         departs={"HOST-QEMU-1": "live", "QEMU-USER-1": "config", "QEMU-USER-2": "config"},
         anew=True,
         deadline=60,

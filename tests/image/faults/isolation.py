@@ -1,14 +1,25 @@
-"""Faults of host.isolation on the image hosts."""
+"""Faults of host.isolation on the image hosts; more in boots.py."""
 
 from __future__ import annotations
 
 from tests.lab.faults import Fault
 
 _GRUB = "/boot/grub/grub.cfg"
-_CPUS = "/sys/devices/system/cpu"
 _IRQ = "$(dirname $(grep -lx virtio2-input /sys/kernel/irq/*/actions))"
-_UNIT = "/etc/systemd/system/irqbalance.service"
+_BUILT = "/boot/config-$(uname -r)"
+_UNITS = "/etc/systemd/system"
 _CONF = "/etc/systemd/system.conf.d/lab.conf"
+
+
+def stand_in(name: str) -> str:
+    """A unit of what the image does not have: a process of the same name, which sleeps."""
+    unit = f"[Service]\\nExecStart=/run/{name} 600\\n[Install]\\nWantedBy=multi-user.target\\n"
+    return f"cp /bin/sleep /run/{name}; printf '{unit}' >{_UNITS}/{name}.service; systemctl daemon-reload"
+
+
+def _gone(name: str) -> str:
+    return f"rm {_UNITS}/{name}.service /run/{name}; systemctl daemon-reload"
+
 
 FAULTS: tuple[Fault, ...] = (
     Fault(
@@ -26,7 +37,7 @@ FAULTS: tuple[Fault, ...] = (
         departs={"ISOL-CPU-2": "config", "ISOL-CPU-3": "config"},
     ),
     Fault(
-        name="the kernel was started to isolate another CPU (its own words, replaced: only a boot changes them)",
+        name="the kernel was started to isolate another CPU (forged)",
         on="hv3",
         breaks="sed 's/isolcpus=managed_irq,1 rcu_nocbs=1/isolcpus=nohz,0/' /proc/cmdline > /run/cmdline; "
         "mount --bind /run/cmdline /proc/cmdline",
@@ -34,11 +45,11 @@ FAULTS: tuple[Fault, ...] = (
         departs={"ISOL-CPU-1": "actual", "ISOL-CPU-2": "actual", "ISOL-CPU-4": "actual"},
     ),
     Fault(
-        name="a CPU has no tick (the kernel's own words, replaced: only a boot changes them)",
+        name="the kernel was built without offloaded callbacks (forged)",
         on="hv4",
-        breaks=f"echo 1 > /run/nohz_full; mount --bind /run/nohz_full {_CPUS}/nohz_full",
-        restores=f"umount {_CPUS}/nohz_full; rm /run/nohz_full",
-        departs={"ISOL-CPU-3": "actual"},
+        breaks=f"echo '# CONFIG_RCU_NOCB_CPU is not set' >{_BUILT}",
+        restores=f"rm {_BUILT}",
+        departs={"ISOL-CPU-4": "actual"},
     ),
     Fault(
         name="an interrupt is led to an isolated CPU",
@@ -62,12 +73,18 @@ FAULTS: tuple[Fault, ...] = (
         departs={"ISOL-IRQ-2": "config"},
     ),
     Fault(
-        name="irqbalance runs, and nobody told it what to spare",
+        name="irqbalance is started by hand, and nobody told it what to spare",
         on="hv4",
-        breaks=f"cp /bin/sleep /run/irqbalance; printf '[Service]\\nExecStart=/run/irqbalance 600\\n[Install]\\n"
-        f"WantedBy=multi-user.target\\n' > {_UNIT}; systemctl -q enable --now irqbalance.service",
-        restores=f"systemctl -q disable --now irqbalance.service; rm {_UNIT} /run/irqbalance; systemctl daemon-reload",
-        departs={"ISOL-IRQ-3": "config live"},
+        breaks=f"{stand_in('irqbalance')}; systemctl start irqbalance.service",
+        restores=f"systemctl stop irqbalance.service; {_gone('irqbalance')}",
+        departs={"ISOL-IRQ-3": "live"},
+    ),
+    Fault(
+        name="irqbalance starts at the next boot, and nobody told it what to spare",
+        on="hv4",
+        breaks=f"{stand_in('irqbalance')}; systemctl -q enable irqbalance.service",
+        restores=f"systemctl -q disable irqbalance.service; {_gone('irqbalance')}",
+        departs={"ISOL-IRQ-3": "config"},
     ),
     Fault(
         name="systemd runs on one CPU alone",

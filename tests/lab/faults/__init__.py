@@ -48,8 +48,5 @@ EXEMPT: Mapping[str, str] = {
     "MEM-NUMA-4 actual": "the lab has one NUMA node: tests/unit/test_probe_numatune.py",
     "HOST-PCI-7 live actual": "no card of the lab has virtual functions: tests/unit/test_probe_devices.py",
     "NIC-DEV-8 live": "libvirt tags VLANs on Open vSwitch and SR-IOV only: tests/unit/test_probe_interfaces.py",
-    "HOST-QEMU-2 live actual": "the lab has neither AppArmor nor SELinux: tests/unit/test_probe_qemu_conf.py",
-    "QEMU-LABEL-1 config live actual": "the lab has neither AppArmor nor SELinux: tests/unit/test_probe_confinement.py",
-    "ISOL-TUNED-1 config live": "the lab has no tuned: tests/unit/test_probe_isolation.py",
 }
 """Control and layers that no fault of this list makes depart -> why, and the test that does."""

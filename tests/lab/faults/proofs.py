@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tests.image import faults as image
+from tests.image.faults.boots import BOOTS, Boot
 from tests.lab.faults import (
     EXEMPT,
     Fault,
@@ -45,7 +46,7 @@ FAULTS = (
     *reach.FAULTS,
 )
 """Those of the lab's hosts as they are."""
-ALL = (*FAULTS, *hosts.OF_HARDWARE, *neighbours.OF_NEIGHBOURS, *image.FAULTS)
+ALL: tuple[Fault | Boot, ...] = (*FAULTS, *hosts.OF_HARDWARE, *neighbours.OF_NEIGHBOURS, *image.FAULTS, *BOOTS)
 PREREQUISITES = "reach"
 """Controls of this area depart by an error: they say that nobody could look."""
 
@@ -62,13 +63,15 @@ each alone where what departs is not just that, or with `--alone`. The faults ar
 of them: `python -m tests.lab.faults > docs/proofs.md`.
 
 Faults on hv3 and hv4 are those of image hosts: `./dev test-b` proves them, `./dev test-a` the others, `./dev test` all.
+What only a boot changes is proved on such a host that boots with other kernel parameters
+(`tests/image/test_reboot.py`). Where a name says *forged*, a file is laid over what the kernel says.
 
 *error* means that the check could not look and says so. Faults of libvirtd, certificates and cgroups that follow
 from one another depart together, and are listed together.
 """
 
 
-def layers_of(fault: Fault, checks: Iterable[Check]) -> Iterator[tuple[str, str]]:
+def layers_of(fault: Fault | Boot, checks: Iterable[Check]) -> Iterator[tuple[str, str]]:
     """(control, layer) for all that a fault proves. An error proves only a prerequisite."""
     known = {check.control.id: check for check in checks}
     for key, said in fault.departs.items():
@@ -112,7 +115,7 @@ def page() -> str:
     )
 
 
-def _row(fault: Fault) -> str:
+def _row(fault: Fault | Boot) -> str:
     departs = "<br>".join(f"{key}: {layers}" for key, layers in fault.departs.items())
     return f"| {fault.name} | {fault.on} | {departs} |"
 
