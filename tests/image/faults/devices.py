@@ -122,6 +122,13 @@ FAULTS: tuple[Fault, ...] = (
         departs={"HOSTDEV-3": "config", "HOSTDEV-4": "config", "HOSTDEV-5": "config"},
     ),
     Fault(
+        name="a guest's kernel has dropped its card",
+        on="hv3/nic",
+        breaks=f"echo 1 >{_DEVICES}/0000:00:0a.0/remove",
+        restores=f"echo 1 >{_PCI}/rescan; {_UP}",
+        departs={"HOSTDEV-1": "guest"},
+    ),
+    Fault(
         name="a guest's card loses its driver inside",
         on="hv3/nic",
         breaks=f"echo 0000:00:0a.0 >{_PCI}/drivers/e1000e/unbind",
