@@ -6,13 +6,15 @@ Where they differ, the difference stands here with its reason, and in docs/areas
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from lab import Lab
+from lab.image.machine import ImageHost
+from lab.machine import Host
 from tests.lab.judging import departures, inventory_without_uri
 
 EVERYTHING = "virtvet: 1\nhost:\n  validation: {qemu: true, lxc: true}\n"
@@ -136,12 +138,12 @@ def state(request: pytest.FixtureRequest, lab: Lab) -> Iterator[State]:
         lab.hosts["hv1"].run(["sh", "-uc", wanted.restores])
 
 
-def theirs(lab: Lab) -> dict[str, str]:
-    """{"tun": "PASS", "HOST-CGROUP-1 cpu": "PASS", …} of `virt-host-validate qemu` and `lxc` together."""
+def theirs(host: Host | ImageHost, *parts: str) -> dict[str, str]:
+    """{"tun": "PASS", "HOST-CGROUP-1 cpu": "PASS", …} of `virt-host-validate qemu`, `lxc` or both together."""
     found: dict[str, str] = {}
-    for part in ("qemu", "lxc"):
+    for part in parts:
         # exit status 1: something FAILed
-        done = lab.hosts["hv1"].run(["virt-host-validate", part], check=False)
+        done = host.run(["virt-host-validate", part], check=False)
         for line in done.stdout.splitlines():
             match = _LINE.fullmatch(line)
             assert match, f"unknown line: {line}"
@@ -156,19 +158,27 @@ def fact_of(asked: str) -> str:
     return FACTS[asked]
 
 
-def ours(inventory: Path, profile: Path) -> Callable[[str], bool]:
+def ours(inventory: Path, profile: Path, host: str = "hv1", deadline: float = 20) -> Callable[[str], bool]:
     """Whether a fact holds, of one look."""
-    departing = departures(inventory, profile, "hv1")
+    departing = departures(inventory, profile, host, deadline)
     assert "error" not in departing.values()
     keys = {key if key.startswith(("HOST-CGROUP-1", "HOST-LXC-2")) else key.partition(" ")[2] for key in departing}
     return lambda fact: fact not in keys
+
+
+def differing(
+    their: Mapping[str, str], holds: Callable[[str], bool], more: Iterable[str] = ()
+) -> dict[str, tuple[str, bool]]:
+    """Their verdict and ours of each fact, and of those that they may not ask, where they are not the same."""
+    seen = {fact: (their.get(fact, "not asked"), holds(fact)) for fact in {*their, *more}}
+    return {fact: both for fact, both in seen.items() if both not in SAME}
 
 
 @pytest.mark.parametrize("state", STATES, ids=[one.name for one in STATES], indirect=True)
 def test_same_or_better_verdict(state: State, lab: Lab, inventory: Path, tmp_path: Path) -> None:
     profile = tmp_path / "everything.yaml"
     profile.write_text(EVERYTHING)
-    their, holds = theirs(lab), ours(inventory, profile)
-    seen = {fact: (their.get(fact, "not asked"), holds(fact)) for fact in {*their, *state.differs}}
-    differing = {fact: both for fact, both in seen.items() if both not in SAME}
-    assert differing == {fact: (verdict, held) for fact, (verdict, held, _why) in state.differs.items()}
+    their, holds = theirs(lab.hosts["hv1"], "qemu", "lxc"), ours(inventory, profile)
+    assert differing(their, holds, state.differs) == {
+        fact: (verdict, held) for fact, (verdict, held, _why) in state.differs.items()
+    }
