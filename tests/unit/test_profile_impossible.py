@@ -149,6 +149,10 @@ IMPOSSIBLE = {
         "hostdevs: {0000:01:00.0: {}}\nhost: {devices: {0000:01:00.0: {netdev: pt0}}}",
         "4:16: web1: hostdevs.0000:01:00.0: the host has no network device of it then, but host.devices says netdev:",
     ),
+    "a guest's device without an IOMMU": (
+        "hostdevs: {0000:01:00.0: {}}\nhost: {iommu: {enabled: false}}",
+        "4:16: web1: hostdevs.0000:01:00.0: needs an IOMMU, but host.iommu says enabled: false",
+    ),
     "a network device that nothing drives inside": (
         "hostdevs: {0000:01:00.0: {guest_driver: vfio-pci, link: up}}",
         "4:16: hostdevs.0000:01:00.0: link: a device with guest_driver: vfio-pci has no network device inside",

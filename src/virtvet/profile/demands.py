@@ -193,6 +193,7 @@ def impossible(profile: Profile) -> Iterator[Problem]:
     yield from _outside_their_partition(profile, named)
     yield from _given_twice(profile, certain)
     yield from _kept_by_the_host(profile, certain)
+    yield from _without_an_iommu(profile, certain)
 
 
 def _outside_their_partition(profile: Profile, guests: Guests) -> Iterator[Problem]:
@@ -228,3 +229,10 @@ def _kept_by_the_host(profile: Profile, guests: Guests) -> Iterator[Problem]:
         elif device and (device.netdev or device.mac):
             key = "netdev" if device.netdev else "mac"
             yield one.problem(f"the host has no network device of it then, but host.devices says {key}:")
+
+
+def _without_an_iommu(profile: Profile, guests: Guests) -> Iterator[Problem]:
+    """libvirt gives a guest no device that an IOMMU does not keep to the guest's memory."""
+    if profile.host.iommu and profile.host.iommu.enabled is False:
+        for one in _hostdevs(profile, guests):
+            yield one.problem("needs an IOMMU, but host.iommu says enabled: false")
