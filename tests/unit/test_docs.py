@@ -9,6 +9,7 @@ import click
 import pytest
 from ruamel.yaml import YAML
 
+from virtvet import catalogue
 from virtvet.cli import main
 from virtvet.errors import ExitCode
 from virtvet.profile.load import load_profile
@@ -72,6 +73,15 @@ def test_dev_knows_the_command(name: str, line: str) -> None:
     said = subprocess.run(["sh", TOP / "dev", "help"], capture_output=True, text=True, check=True).stdout
     word = words_of(line)[1]
     assert word == "help" or re.search(rf"^\./dev {word}\b", said, re.MULTILINE), f"{name}: {line}"
+
+
+def test_every_remedy_is_told() -> None:
+    section = TEXTS["docs/mending.md"].partition("## The remedies")[2].partition("\n## ")[0]
+    told = [
+        control for cell in re.findall(r"^\| ([A-Z][^|]*) \|", section, re.MULTILINE) for control in cell.split(", ")
+    ]
+    mended = {check.control.id for check in catalogue.shipped() if check.remedy}
+    assert sorted(told) == sorted({"Controls", *mended})
 
 
 def test_commands_were_found() -> None:

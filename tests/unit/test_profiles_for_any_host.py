@@ -55,6 +55,8 @@ NFV = {
         for number in (1, 2)
         for unit in ("libvirtd.socket", "ksmtuned.service", "irqbalance.service")
     ),
+    *(f"HOST-QEMU-3 {key}" for key in ("max_core", "namespaces", "seccomp_sandbox")),
+    *(f"QEMU-{one} nf-1" for one in ("CAP-1", "LIMIT-1", "SANDBOX-1", "SANDBOX-2", "SANDBOX-3")),
     *(f"MEM-BACK-{number} nf-1" for number in (1, 2, 3)),
     "GUEST-STATE-1 nf-1",
 }
