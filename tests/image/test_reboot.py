@@ -20,6 +20,6 @@ def test_a_boot_departs_exactly_where_named(one: Boot, apart: str, tmp_path: Pat
     with ImageLab("one", quiet=True) as lab:
         host = lab.hosts["one"]
         boot(host, one.words)
-        host.sh(f"{PREPARES}{one.breaks}")
+        host.sh(f"{PREPARES}{one.breaks}", timeout=180)
         found = departures(lab.inventory, profile, "one", SLOW)
     assert unlike(found, one.departs) == []

@@ -38,11 +38,12 @@ class Boot:
 PREPARES = f"""\
 set -e
 echo "{tiny("plain")}" | virsh -q define /dev/stdin
-virsh -q start plain
+virsh -q start --paused plain
 mkdir -p /etc/tuned; echo virtual-host >/etc/tuned/active_profile
 {stand_in("tuned")}; systemctl -q enable --now tuned.service
 """
-"""Run by sh on a host that booted: it has no guests. Nor has the image tuned, of which a unit and a file are seen."""
+"""Run by sh on a host that booted: it has no guests (one that is paused costs nothing), and the image has no tuned, of
+which a unit and a file are seen."""
 
 _CONFINED = {
     "HOST-QEMU-2": "config live actual",
@@ -68,7 +69,7 @@ BOOTS = (
     ),
     Boot(
         "much else is off, or on",
-        "intremap=off iommu=nopt nosmt audit=1 random.trust_cpu=off isolcpus=domain,1 nohz_full=1 rcu_nocbs=0 "
+        "intremap=off iommu=nopt nosmt audit=1 random.trust_cpu=off isolcpus=nohz,1 nohz_full=1 rcu_nocbs=0 "
         "irqaffinity=1 kvm_amd.nested=0 kvm.halt_poll_ns=0 modprobe.blacklist=loop "
         "vfio_iommu_type1.allow_unsafe_interrupts=1 apparmor=1 security=apparmor",
         {
@@ -96,4 +97,4 @@ def booted() -> dict[str, Any]:
     host["kernel"]["vulnerabilities"] |= {"spectre_v1": "mitigated", "spectre_v2": "mitigated"}
     host["isolation"]["tuned"] = "virtual-host"
     host["confinement"] |= {"daemon": "apparmor", "security_driver": "apparmor"}
-    return profile | {"guests": {"plain": {"confinement": {"security": "apparmor"}}}}
+    return profile | {"guests": {"plain": {"state": "paused", "confinement": {"security": "apparmor"}}}}
