@@ -285,8 +285,8 @@ def image(disk: Path, profile: str, verbose: bool, **options: Any) -> None:
         raise click.UsageError("--direct-kernel starts without the image's boot loader, and so without UEFI")
     shown = {name: options.pop(name) for name in ("area", "control", "reports", "save_snapshot", "deadline")}
 
-    def checking(inventory: Path, facts: Path) -> list[str]:
-        flags = {**shown, "profile": profile, "inventory": inventory, "image_facts": facts}
+    def checking(inventory: Path, facts: Path, recorded: Path | None) -> list[str]:
+        flags = {**shown, "profile": profile, "inventory": inventory, "image_facts": facts, "from": recorded}
         return [*_pytest(), *_as_flags(flags), "-qq", *(["--lines"] if verbose else []), *QUIET]
 
     order = gate.Order(

@@ -10,15 +10,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab import shell, state
+from lab.image import spec
 from lab.image.build import Image, image
 from lab.progress import Progress
 from tests.image.disks import Change, changed
@@ -37,26 +38,45 @@ READY = Change(
 
 
 @dataclass(frozen=True)
-class Broken:
-    """An image that is broken in one way, and what must fail: {"CONTROL subject": "layers"}."""
+class Boot:
+    """The lab's disk, changed and booted in some way; and what must fail then: {"CONTROL subject": "layers"}."""
 
     name: str
-    change: Change
-    departs: dict[str, str]
+    change: Change = field(default_factory=Change)
+    departs: Mapping[str, str] = field(default_factory=dict)
+    options: tuple[str, ...] = ("--firmware=bios",)
+    """In them {image} is the lab's."""
+    file: str = "disk.raw"
+    booted: Mapping[str, str] = field(default_factory=lambda: {"format": "raw", "firmware": "bios"})
+    """Of what the reports say."""
 
 
+DIRECT = f"root={spec.ROOT} {' '.join(spec.CMDLINE)}"
+GOOD = (
+    Boot(
+        "a qcow2 by UEFI",
+        options=(),
+        file="hypervisor-12.qcow2",
+        booted={"name": "hypervisor-12.qcow2", "format": "qcow2", "firmware": "uefi", "iommu": "intel"},
+    ),
+    Boot(
+        "on a machine of AMD's",
+        options=("--firmware=bios", "--iommu=amd", f"--profile={HERE / 'gate-amd.yaml'}"),
+        booted={"firmware": "bios", "iommu": "amd"},
+    ),
+)
 BROKEN = (
-    Broken(
+    Boot(
         "the IOMMU is off in the command line",
         Change(replaces=(("/boot/grub/grub.cfg", r"\bintel_iommu=on\b", "intel_iommu=off"),)),
         {"HOST-IOMMU-3 enabled": "config actual"},
     ),
-    Broken(
+    Boot(
         "libvirtd is not enabled",
         Change(commands=(f"rm {WANTS}/multi-user.target.wants/libvirtd.service",)),
         {"SERVICE-UNIT-1 libvirtd.service": "config"},
     ),
-    Broken(
+    Boot(
         "the plaintext port is open",
         Change(
             commands=(
@@ -66,12 +86,12 @@ BROKEN = (
         ),
         {"LISTEN-TCP-1 port 16509": "actual"},
     ),
-    Broken(
+    Boot(
         "the private key is for all to read",
         Change(commands=(f"set_inode_field {KEY} mode 0100644",)),
         {"TLS-KEY-1 server key": "config"},
     ),
-    Broken(
+    Boot(
         "the partition's slice is missing",
         Change(
             commands=tuple(
@@ -81,15 +101,23 @@ BROKEN = (
         ),
         {"PART-EXIST-1 /machine/prod": "actual"},
     ),
-    Broken(
+    Boot(
         "the module vfio-pci is not there",
         Change(commands=("cd /usr/lib/modules/RELEASE/kernel/drivers/vfio/pci", "rm vfio-pci.ko")),
         {"HOST-MOD-1 vfio_pci": "actual"},
     ),
-    Broken(
+    Boot(
         "the module 9p is not there",
         Change(commands=("cd /usr/lib/modules/RELEASE/kernel/fs/9p", "rm 9p.ko")),
         {"HOST-MOD-1 9p": "actual"},
+        options=("--direct-kernel={image.vmlinux}", "--initrd={image.initrd}", f"--append={DIRECT}"),
+        booted={"firmware": "bios", "direct_kernel": f"vmlinux {DIRECT}"},
+    ),
+    Boot(
+        "the machine has no IOMMU",
+        departs={"HOST-IOMMU-3 enabled": "actual", "HOST-IOMMU-5 interrupt_remapping": "actual"},
+        options=("--firmware=bios", "--iommu=none"),
+        booted={"firmware": "bios", "iommu": "none"},
     ),
 )
 
@@ -101,8 +129,10 @@ class Gated:
     code: int
     output: str
     run: dict[str, Any]
+    sha256: str
+    """The image's before."""
     untouched: bool
-    """Whether the image has the digest it had before."""
+    """Whether that is its digest afterwards."""
 
     @property
     def departs(self) -> dict[str, str]:
@@ -129,7 +159,7 @@ def gate(disk: Path, reports: Path, *options: str) -> Gated:
         "--name=localhost",
     ]
     done = subprocess.run(
-        [*argv, "--timeout=600", "--deadline=300", *options],
+        [*argv, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -139,7 +169,7 @@ def gate(disk: Path, reports: Path, *options: str) -> Gated:
     )
     found = reports / "latest/run.json"
     run = json.loads(found.read_bytes()) if found.exists() else {"results": []}
-    return Gated(done.returncode, done.stdout, run, digest(disk) == before)
+    return Gated(done.returncode, done.stdout, run, before, digest(disk) == before)
 
 
 def digest(disk: Path) -> str:
@@ -147,24 +177,15 @@ def digest(disk: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def gate_broken(image: Image, broken: Broken, folder: Path) -> Gated:
-    """By BIOS: the good one shows that UEFI works, too."""
+def gate_changed(image: Image, boot: Boot, folder: Path) -> Gated:
     folder.mkdir()
-    disk = changed(image.disk, folder / "disk.raw", READY, broken.change)
+    disk = changed(image.disk, folder / "disk.raw", READY, boot.change)
+    if boot.file.endswith(".qcow2"):
+        raw, disk = disk, folder / boot.file
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(disk)], check=True)
+        raw.unlink()
     try:
-        return gate(disk, folder / "reports", "--firmware=bios")
-    finally:
-        disk.unlink()
-
-
-def gate_good(image: Image, folder: Path) -> Gated:
-    """A qcow2, by UEFI."""
-    folder.mkdir()
-    raw, disk = changed(image.disk, folder / "disk.raw", READY), folder / "hypervisor-12.qcow2"
-    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(disk)], check=True)
-    raw.unlink()
-    try:
-        return gate(disk, folder / "reports")
+        return gate(disk, folder / "reports", *(option.format(image=image) for option in boot.options))
     finally:
         disk.unlink()
 
@@ -178,32 +199,37 @@ def gated(
     built, folder = image(state.cache(), Progress()), tmp_path_factory.mktemp("gate")
     selected = {item.name for item in request.session.items}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        runs = {}
-        if any("good" in name for name in selected):
-            runs["good"] = pool.submit(gate_good, built, folder / "good")
-        for number, broken in enumerate(BROKEN):
-            if any(broken.name in name for name in selected):
-                runs[broken.name] = pool.submit(gate_broken, built, broken, folder / f"{number}")
+        runs = {
+            boot.name: pool.submit(gate_changed, built, boot, folder / f"{number}")
+            for number, boot in enumerate((*GOOD, *BROKEN))
+            if any(boot.name in name for name in selected)
+        }
         yield runs
         for run in runs.values():
             run.cancel()
 
 
-def test_a_good_image_passes(gated: dict[str, Future[Gated]]) -> None:
-    good = gated["good"].result()
-    assert good.departs == {}, good.output
-    assert good.code == 0, good.output
-    assert good.untouched
-    facts = good.run["image"]
-    assert (facts["name"], facts["format"], facts["firmware"]) == ("hypervisor-12.qcow2", "qcow2", "uefi")
-    assert facts["accelerator"] in ("kvm", "tcg")
-    assert [host["name"] for host in good.run["hosts"]] == ["hypervisor-12"]
+@pytest.mark.parametrize("boot", GOOD, ids=[boot.name for boot in GOOD])
+def test_a_good_image_passes(boot: Boot, gated: dict[str, Future[Gated]]) -> None:
+    seen = gated[boot.name].result()
+    assert seen.departs == {}, seen.output
+    assert seen.code == 0, seen.output
+    assert [host["name"] for host in seen.run["hosts"]] == [Path(boot.file).stem]
+    assert_is_told(boot, seen)
 
 
-@pytest.mark.parametrize("broken", BROKEN, ids=[broken.name for broken in BROKEN])
-def test_a_broken_image_fails_with_just_that_control(broken: Broken, gated: dict[str, Future[Gated]]) -> None:
-    seen = gated[broken.name].result()
-    assert seen.departs == broken.departs, seen.output
+@pytest.mark.parametrize("boot", BROKEN, ids=[boot.name for boot in BROKEN])
+def test_a_broken_image_fails_with_just_that_control(boot: Boot, gated: dict[str, Future[Gated]]) -> None:
+    seen = gated[boot.name].result()
+    assert seen.departs == boot.departs, seen.output
     assert seen.code == 1, seen.output
+    assert_is_told(boot, seen)
+
+
+def assert_is_told(boot: Boot, seen: Gated) -> None:
+    """What was booted is in the reports, and was not written."""
+    facts = seen.run["image"]
+    assert facts.items() >= boot.booted.items()
+    assert facts["accelerator"] in ("kvm", "tcg")
+    assert facts["sha256"] == seen.sha256
     assert seen.untouched
-    assert seen.run["image"]["firmware"] == "bios"

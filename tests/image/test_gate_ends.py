@@ -5,6 +5,8 @@ The image is a boot sector that says a line on its console and halts: what matte
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import signal
@@ -104,6 +106,21 @@ def test_an_image_that_lets_nobody_in_is_one_error(disk: Path, begin: Callable[.
     assert "Traceback" not in output
     assert (machines(disk), left_over(disk)) == ([], [])
     assert disk.read_bytes() == before
+
+
+def test_an_image_that_lets_nobody_in_has_its_reports(disk: Path, begin: Callable[..., subprocess.Popen[str]]) -> None:
+    output, _ = begin("--timeout=2").communicate(timeout=120)
+    latest = disk.parent / "reports/latest"
+    run = json.loads((latest / "run.json").read_bytes())
+    (lost,) = (one for one in run["results"] if one["outcome"] not in ("skipped", "passed"))
+    assert (lost["control"], lost["outcome"]) == ("HOST-REACH-1", "error")
+    assert "nobody was let in by SSH within 2 s" in lost["layers"]["actual"]["error"]
+    assert run["summary"]["passed"] == 0
+    assert (run["exit_code"], [host["name"] for host in run["hosts"]]) == (20, ["silent"])
+    assert run["image"]["sha256"] == hashlib.sha256(disk.read_bytes()).hexdigest()
+    assert 'errors="1"' in (latest / "junit.xml").read_text()
+    for name in ("report.html", "junit.xml", "run.json"):
+        assert str(latest.resolve() / name) in output
 
 
 def test_the_image_is_open_for_reading_only(disk: Path, begin: Callable[..., subprocess.Popen[str]]) -> None:

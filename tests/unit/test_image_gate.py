@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +22,7 @@ from virtvet.cli import main
 from virtvet.errors import BadInput, ExitCode, Unreachable
 from virtvet.image import firmware, gate, login
 from virtvet.image.console import Console
+from virtvet.image.interrupts import held, stoppable
 from virtvet.image.login import Account, NoAnswer
 from virtvet.image.machine import Machine
 from virtvet.image.progress import Progress
@@ -66,7 +70,7 @@ def test_an_image_without_a_boot_loader_is_refused(tmp_path: Path) -> None:
 def test_the_inventory_is_made_on_the_fly(disk: Path, tmp_path: Path) -> None:
     for name in ("key", "known_hosts"):
         (tmp_path / name).touch()
-    order = gate.Order(disk, "kvm-baseline", lambda _inventory, _facts: [], pki=tmp_path)
+    order = gate.Order(disk, "kvm-baseline", lambda *_: [], pki=tmp_path)
     account = Account("127.64.1.2", tmp_path / "key", tmp_path / "known_hosts")
     written = tmp_path / "inventory.yaml"
     written.write_text(gate._inventory(order, account, ("hv9.example.com",)))
@@ -165,7 +169,7 @@ def test_an_image_that_goes_away_after_its_boot_is_told(
 def test_checks_that_do_not_end_when_interrupted_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "ENDING_SECONDS", 0.2)
     deaf = "import os, signal, time; signal.signal(2, signal.SIG_IGN); os.kill(os.getppid(), 15); time.sleep(60)"
-    with pytest.raises(KeyboardInterrupt), gate.stoppable():
+    with pytest.raises(KeyboardInterrupt), stoppable():
         gate._child([sys.executable, "-c", deaf])
 
 
@@ -179,6 +183,39 @@ def test_a_folder_that_cannot_be_used_is_told(
     with pytest.raises(BadInput, match=said), gate._folder(keep=False):
         pass
     assert not any(tmp_path.rglob("virtvet-image-*"))
+
+
+def test_no_room_left_is_told(disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    order = gate.Order(disk, "kvm-baseline", lambda *_: (), accel="tcg", firmware="bios")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(BadInput, match=f"nothing can be kept in {tmp_path}: File too large"):
+            gate.run(order, Progress(StringIO()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not any(tmp_path.glob("virtvet-image-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupt_waits_until_what_is_made_is_known(number: int) -> None:
+    made = []
+
+    def make() -> None:
+        with held():
+            os.kill(os.getpid(), number)
+            made.append(1)
+
+    with pytest.raises(KeyboardInterrupt), stoppable():
+        make()
+    assert made == [1]
+
+
+def test_teardown_is_not_interrupted() -> None:
+    with stoppable() as ending:
+        ending()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_an_image_that_is_taken_away_has_changed(disk: Path) -> None:

@@ -12,20 +12,24 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 from tempfile import mkdtemp
-from types import FrameType
 
 from virtvet.errors import BadInput, ExitCode, Unreachable
 from virtvet.expect import show
 from virtvet.image import accelerator, credentials, disk, firmware, login, machine
 from virtvet.image.firmware import Firmware
+from virtvet.image.interrupts import held, stoppable
 from virtvet.image.login import Account, NoAnswer
 from virtvet.image.machine import Bus, DirectKernel, IommuKind, Machine, Nic, Plan
 from virtvet.image.progress import Progress
 from virtvet.profile.listeners import TLS_PORT
 from virtvet.profile.load import load_profile
 from virtvet.reporting.run import Image
+from virtvet.snapshot import store
+from virtvet.snapshot.model import Snapshot
 from virtvet.snapshot.side_by_side import Deadline, background
 from virtvet.snapshot.ssh import Ssh
 
@@ -36,8 +40,12 @@ LONGEST_SOCKET = 107
 ENDING_SECONDS = 30
 """For the checks to write their reports once they are interrupted."""
 
-Checking = Callable[[Path, Path], Sequence[str]]
-"""From the inventory and the file of what was booted to the command that checks and writes the reports."""
+NO_ROOM = (ENOSPC, EDQUOT, EFBIG)
+"""What is said where a file cannot grow (write(2))."""
+
+Checking = Callable[[Path, Path, Path | None], Sequence[str]]
+"""From the inventory, the file of what was booted and the snapshot of a host that does not answer (None where it does)
+to the command that checks and writes the reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +75,8 @@ def run(order: Order, progress: Progress) -> int:
     plan = _plan(order, progress)
     before = _stamp(order.image)
     try:
-        with stoppable(), _folder(keep=order.keep) as folder:
-            code = _in(folder, order, plan, progress)
+        with stoppable() as ending, _folder(keep=order.keep) as folder:
+            code = _in(folder, order, plan, progress, ending)
     except KeyboardInterrupt:
         progress.say("interrupted; the machine is gone")
         return ExitCode.INTERRUPTED
@@ -113,25 +121,33 @@ def _stamp(image: Path) -> tuple[int, int, int] | None:
     return known.st_ino, known.st_size, known.st_mtime_ns
 
 
-def _in(folder: Path, order: Order, plan: Plan, progress: Progress) -> int:
+def _in(folder: Path, order: Order, plan: Plan, progress: Progress, ending: Callable[[], None]) -> int:
     key = credentials.new_key(folder)
     (folder / "seed.iso").write_bytes(credentials.seed(key.public, folder.name))
     account = Account(plan.address, key.path, folder / "known_hosts")
+    account.known_hosts.touch()
+    inventory, facts, recorded = folder / "inventory.yaml", folder / "image.json", None
     with machine.running(plan, folder, credentials.smbios(key.public), keep=order.keep) as started:
         digest = background(plan.disk.sha256)
         try:
             names = _booted(order, started, account, progress)
         except NoAnswer as error:
             progress.say(f"{order.image.name}: {error}{_tail(started)}")
-            code = int(ExitCode.UNREACHABLE)
-        else:
-            facts = _facts(plan, digest.result(), progress.seconds)
-            (folder / "image.json").write_text(facts.model_dump_json())
-            (folder / "inventory.yaml").write_text(_inventory(order, account, names))
-            code = _child(order.checking(folder / "inventory.yaml", folder / "image.json"))
+            names, recorded = order.names, _unreachable(_host_name(order.image), str(error), folder)
+        facts.write_text(_facts(plan, digest.result(), progress.seconds).model_dump_json())
+        inventory.write_text(_inventory(order, account, names))
+        code = _child(order.checking(inventory, facts, recorded))
+        ending()
         if order.keep:
             progress.say(_how_to_go_on(folder, account, started))
     return code
+
+
+def _unreachable(name: str, reason: str, folder: Path) -> Path:
+    """A snapshot of a host that nobody can look at: what is judged by it is that, and it has reports as any other."""
+    path = folder / "unreachable.json"
+    store.save({name: Snapshot(name, datetime.now(UTC), unreachable=reason)}, path)
+    return path
 
 
 def _booted(order: Order, started: Machine, account: Account, progress: Progress) -> tuple[str, ...]:
@@ -197,15 +213,18 @@ def _host_name(image: Path) -> str:
 
 def _child(argv: Sequence[str]) -> int:
     """Run the checks in a process of their own; interrupted, they write their reports first."""
-    child = subprocess.Popen(argv, start_new_session=True)
+    child = None
     try:
+        with held():
+            child = subprocess.Popen(argv, start_new_session=True)
         return child.wait()
     except KeyboardInterrupt:
-        child.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(ENDING_SECONDS)
-        child.kill()
-        child.wait()
+        if child:
+            child.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(ENDING_SECONDS)
+            child.kill()
+            child.wait()
         raise
 
 
@@ -225,40 +244,24 @@ def _how_to_go_on(folder: Path, account: Account, started: Machine) -> str:
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP all end the block by KeyboardInterrupt, once: teardown is not interrupted."""
-    signals = [one for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        for one in signals:
-            signal.signal(one, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {one: signal.signal(one, stop) for one in signals}
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
-
-
-@contextmanager
 def _folder(*, keep: bool) -> Iterator[Path]:
     """For what the machine needs, on a disk and not in memory (file-hierarchy(7)); gone at the end, unless kept.
 
-    Raises BadInput where there can be none.
+    Raises BadInput where there can be none, or no more in it.
     """
     parent = os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108
+    folder, kept = None, False
     try:
-        folder = Path(mkdtemp(prefix="virtvet-image-", dir=parent))
-    except OSError as error:
-        raise BadInput.one(f"nothing can be kept in {parent}: {error.strerror}", "TMPDIR names another place") from None
-    kept = False
-    try:
+        with held():
+            folder = Path(mkdtemp(prefix="virtvet-image-", dir=parent))
         if len(os.fsencode(folder / machine.CONSOLE)) > LONGEST_SOCKET:
             raise BadInput.one(f"{parent} is too long a name for a socket in it", "TMPDIR names another place")
         yield folder
         kept = keep
+    except OSError as error:
+        if folder and error.errno not in NO_ROOM:
+            raise
+        raise BadInput.one(f"nothing can be kept in {parent}: {error.strerror}", "TMPDIR names another place") from None
     finally:
-        if not kept:
+        if folder and not kept:
             shutil.rmtree(folder, ignore_errors=True)

@@ -20,6 +20,7 @@ from virtvet.image.accelerator import Accelerator
 from virtvet.image.console import Console
 from virtvet.image.disk import Disk
 from virtvet.image.firmware import Firmware, Flash
+from virtvet.image.interrupts import held
 from virtvet.reporting.text import one_line
 
 IommuKind = Literal["intel", "amd", "none"]
@@ -153,6 +154,20 @@ def running(plan: Plan, folder: Path, credentials: Sequence[str], *, keep: bool)
 
     One that is not to be kept ends with this process, whatever ends that.
     """
+    started, kept = None, False
+    try:
+        with held():
+            started = _start(plan, folder, credentials, tied=not keep)
+        yield started
+        kept = keep
+    finally:
+        if started:
+            if not kept:
+                started.kill()
+            started.console.close()
+
+
+def _start(plan: Plan, folder: Path, credentials: Sequence[str], *, tied: bool) -> Machine:
     if plan.flash:
         shutil.copyfile(plan.flash.variables, folder / "variables.fd")
     path, log = folder / CONSOLE, folder / "qemu.log"
@@ -162,16 +177,8 @@ def running(plan: Plan, folder: Path, credentials: Sequence[str], *, keep: bool)
         listening.listen(1)
         connected.connect(str(path))
         argv = command(plan, folder, credentials, listening.fileno())
-        process = _started(argv, listening.fileno(), log, tied=not keep)
-    machine = Machine(process, Console(connected), log)
-    kept = False
-    try:
-        yield machine
-        kept = keep
-    finally:
-        if not kept:
-            machine.kill()
-        machine.console.close()
+        process = _started(argv, listening.fileno(), log, tied=tied)
+    return Machine(process, Console(connected), log)
 
 
 def _started(argv: Sequence[str], console: int, log: Path, *, tied: bool) -> subprocess.Popen[bytes]:
