@@ -53,6 +53,7 @@ def smbios(public: str) -> list[str]:
 def seed(public: str, instance: str) -> bytes:
     """cloud-init's NoCloud seed as an ISO 9660 image; JSON is YAML, too. No user is made, root gets the key.
 
+    cloud-init 22.2 to 23.1 warns that `users: []` is too short, and makes none (canonical/cloud-init#4055).
     https://cloudinit.readthedocs.io/en/latest/reference/datasources/nocloud.html
     """
     user = {"disable_root": False, "users": [], "ssh_authorized_keys": [public]}
