@@ -132,8 +132,9 @@ def _in(folder: Path, order: Order, plan: Plan, progress: Progress, ending: Call
         try:
             names = _booted(order, started, account, progress)
         except NoAnswer as error:
-            progress.say(f"{order.image.name}: {error}{_tail(started)}")
-            names, recorded = order.names, _unreachable(_host_name(order.image), str(error), folder)
+            reason = f"{error}{_no_room(folder)}"
+            progress.say(f"{order.image.name}: {reason}{_tail(started)}")
+            names, recorded = order.names, _unreachable(_host_name(order.image), reason, folder)
         facts.write_text(_facts(plan, digest.result(), progress.seconds).model_dump_json())
         inventory.write_text(_inventory(order, account, names))
         code = _child(order.checking(inventory, facts, recorded))
@@ -164,6 +165,13 @@ def _booted(order: Order, started: Machine, account: Account, progress: Progress
         raise NoAnswer(f"answers no more: {lost.reason}") from None
     finally:
         ssh.close()
+
+
+def _no_room(folder: Path) -> str:
+    """QEMU halts a machine whose writes find no room (qemu(1), werror=enospc); its console says nothing of it."""
+    if shutil.disk_usage(folder).free >= disk.MIB:
+        return ""
+    return f"; {folder.parent} is full, which halts it: TMPDIR names another place"
 
 
 def _own_names(ssh: Ssh, deadline: Deadline) -> tuple[str, ...]:
