@@ -134,6 +134,8 @@ def _in(folder: Path, order: Order, plan: Plan, progress: Progress, ending: Call
         except NoAnswer as error:
             reason = f"{error}{_no_room(folder)}"
             progress.say(f"{order.image.name}: {reason}{_tail(started)}")
+            if not order.keep:
+                started.kill()  # and what it wrote makes room
             names, recorded = order.names, _unreachable(_host_name(order.image), reason, folder)
         facts.write_text(_facts(plan, digest.result(), progress.seconds).model_dump_json())
         inventory.write_text(_inventory(order, account, names))
