@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from virtvet.check import Case, Control, Severity, check
 from virtvet.expect import AtLeast, NotEmpty, Unit
-from virtvet.probes import cgroup, partitions, slices
+from virtvet.probes import blkio, cgroup, partitions, slices
+from virtvet.profile import throttle
 from virtvet.profile.partitions import Partition
 from virtvet.remedies.partitions import CREATE, FILL
 from virtvet.snapshot.sources import Source
@@ -21,8 +22,8 @@ EXISTS = Control(
     requirement="R9",
     rationale="Without systemd nobody makes a partition but you; a guest that names one which is missing in any "
     "controller does not start.",
-    hint="for c in {controllers}; do mkdir -p /sys/fs/cgroup/$c{by_hand}; done   "
-    "# with systemd: systemctl start {slice}",
+    hint="systemctl start {slice}   "
+    "# without systemd: for c in {controllers}; do mkdir -p /sys/fs/cgroup/$c{by_hand}; done",
     references=("https://libvirt.org/cgroups.html#creating-custom-partitions",),
 )
 FILLED = Control(
@@ -53,6 +54,22 @@ LIMITS = Control(
         "https://libvirt.org/cgroups.html",
         "https://docs.kernel.org/admin-guide/cgroup-v1/memory.html",
         "https://docs.kernel.org/scheduler/sched-bwc.html",
+        "https://www.freedesktop.org/software/systemd/man/latest/systemd.resource-control.html",
+    ),
+)
+THROTTLES = Control(
+    id="PART-LIMIT-2",
+    title="A partition may use a device of the host as stated, and none above it may less",
+    area="cgroup",
+    severity=Severity.MEDIUM,
+    requirement="R9",
+    rationale="It bounds all its guests together, whatever each may use by itself; on cgroup v2 the tightest limit on "
+    "the way to the root holds.",
+    hint="systemctl set-property {slice} '{assignment}'   # without systemd: "
+    "/sys/fs/cgroup/blkio{by_hand}/{file}; and on cgroup v2 look at io.max of the groups above it",
+    references=(
+        "https://docs.kernel.org/admin-guide/cgroup-v2.html#io",
+        "https://docs.kernel.org/admin-guide/cgroup-v1/blkio-controller.html",
         "https://www.freedesktop.org/software/systemd/man/latest/systemd.resource-control.html",
     ),
 )
@@ -110,7 +127,8 @@ def _needed(partition: Partition) -> tuple[str, ...]:
     """Those listed and those of every limit: a limit in a controller that has no such partition limits nothing."""
     stated = [partitions.LIMITS[name].controller for name, _wanted in _stated(partition)]
     cpuset = ["cpuset"] if partition.cpuset or partition.memory_nodes else []
-    return tuple(dict.fromkeys([*partition.controllers, *stated, *cpuset]))
+    devices = ["blkio"] if partition.io_devices else []
+    return tuple(dict.fromkeys([*partition.controllers, *stated, *cpuset, *devices]))
 
 
 @check(
@@ -158,6 +176,41 @@ def _limit_case(path: str, name: str, wanted: object) -> Case:
 )
 def test_partition_limit_is_as_stated(case: Case, observed: object) -> None:
     """The slice's unit files, systemd's answer, its own file and every group above it."""
+    assert observed == case.expected
+
+
+def throttles(host: HostTarget) -> Iterable[Case]:
+    """Every limit of every device, of every partition."""
+    for path, partition in host.wants.partitions.items():
+        for device, stated in partition.io_devices.items():
+            yield from (_throttle_case(path, device, key, wanted) for key, wanted in stated.limits.items())
+
+
+def _throttle_case(path: str, device: str, key: str, wanted: int) -> Case:
+    shown = throttle.shown(wanted)
+    words = _words(path) | {
+        "assignment": slices.assignment(key, f"{device} {wanted or 'infinity'}"),
+        "file": cgroup.THROTTLES[key].v1[0],
+    }
+    unit: Unit = "bytes/s" if key.endswith("bytes") else ""
+    return Case(f"{path} {device}/{key}", shown, (path, key, device), words=words, unit=unit)
+
+
+def _used(host: HostTarget) -> Iterable[Source]:
+    yield from _kept(host)
+    yield from (blkio.node(device) for one in host.wants.partitions.values() for device in one.io_devices)
+
+
+@check(
+    THROTTLES,
+    cases=throttles,
+    sources=_used,
+    config=partitions.throttle_config,
+    live=partitions.throttle_live,
+    actual=partitions.throttle,
+)
+def test_partition_may_use_a_device_as_stated(case: Case, observed: object) -> None:
+    """The slice's unit files, systemd's answer, its own file and, on v2, every group above it."""
     assert observed == case.expected
 
 

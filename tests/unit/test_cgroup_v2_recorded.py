@@ -86,6 +86,30 @@ def test_a_slice_on_every_layer(name: str) -> None:
     assert partitions.limit_live(HOST, PROD, name, wanted).value == wanted
 
 
+THROTTLES = {"read_bytes": 2_000_000_000, "write_bytes": "unlimited", "write_iops": 100_000}
+
+
+@pytest.mark.parametrize("what", THROTTLES)
+def test_what_a_slice_may_use_of_a_device(what: str) -> None:
+    wanted = THROTTLES[what]
+    assert [one.value for one in partitions.throttle(HOST, PROD, what, "/dev/vda")] == [wanted]
+    assert partitions.throttle_config(HOST, PROD, what, "/dev/vda").value == wanted
+    assert partitions.throttle_live(HOST, PROD, what, "/dev/vda").value == wanted
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("memory", 2048 * MIB), ("cpu_quota", 195_000)])
+def test_the_ceiling_of_all_guests(name: str, wanted: int) -> None:
+    assert [one.value for one in partitions.limit(HOST, "/machine", name, wanted)] == [wanted]
+    assert partitions.limit_config(HOST, "/machine", name, wanted).value == wanted
+    assert partitions.limit_live(HOST, "/machine", name, wanted).value == wanted
+
+
+def test_the_slice_above_may_use_less_of_a_device() -> None:
+    tight = look(V2_TUNED, {"/sys/fs/cgroup/machine.slice/io.max": "254:0 rbps=1000 wbps=max riops=max wiops=max\n"})
+    found = partitions.throttle(tight, PROD, "read_bytes", "/dev/vda")
+    assert [one.value for one in found] == [2_000_000_000, 1000]
+
+
 def test_its_cpus_and_nodes() -> None:
     for probe in (partitions.cpuset, partitions.cpuset_config, partitions.cpuset_live):
         assert probe(HOST, PROD, "cpus", True).value == {0, 1}

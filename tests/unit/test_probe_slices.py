@@ -69,6 +69,16 @@ def host(files: Mapping[str, str], masked: str = "", said: str = "") -> Snapshot
         ("cpus", "AllowedCPUs=0\nAllowedCPUs=2 3", {0, 2, 3}),
         ("cpus", "AllowedCPUs=0\nAllowedCPUs=\nAllowedCPUs=2", {2}),
         ("nodes", "", frozenset()),
+        ("read_bytes", "IOReadBandwidthMax=/dev/vda 20M", {"/dev/vda": 20_000_000}),
+        ("read_bytes", "IOReadBandwidthMax=/dev/vda 512", {"/dev/vda": 512}),
+        (
+            "read_bytes",
+            "IOReadBandwidthMax=/a 1K\nIOReadBandwidthMax=/b 1\nIOReadBandwidthMax=/a 2K",
+            {"/a": 2000, "/b": 1},
+        ),
+        ("write_bytes", "IOWriteBandwidthMax=/a 1K\nIOWriteBandwidthMax=\nIOWriteBandwidthMax=/b 1", {"/b": 1}),
+        ("write_iops", "IOWriteIOPSMax=/dev/vda infinity", {"/dev/vda": "unlimited"}),
+        ("read_iops", "", {}),
     ],
 )
 def test_what_a_unit_file_sets(name: str, text: str, value: object) -> None:
@@ -89,6 +99,9 @@ def test_what_a_unit_file_sets(name: str, text: str, value: object) -> None:
         ("cpu_period", f"CPUQuotaPeriodSec={'1' * 200}x", "not understood"),
         ("pids", "TasksMax=20%", "not understood"),
         ("cpus", "AllowedCPUs=0-^1", "not understood"),
+        ("read_bytes", "IOReadBandwidthMax=/dev/vda", "not understood"),
+        ("read_bytes", "IOReadBandwidthMax=/dev/%i 20M", "not understood"),
+        ("read_bytes", "BlockIOReadBandwidth=/dev/vda 20M", "write IOReadBandwidthMax="),
     ],
 )
 def test_what_is_not_understood_is_no_value(name: str, text: str, reason: str) -> None:
@@ -150,6 +163,8 @@ TasksMax=4096
 IOWeight=[not set]
 AllowedCPUs=0-1 3
 AllowedMemoryNodes=
+IOReadBandwidthMax=/dev/vda 2000000000
+IOReadBandwidthMax=/dev/vdb 512
 Id=machine-prod.slice
 Names=machine-prod.slice
 """
@@ -168,6 +183,8 @@ Names=machine-prod.slice
         ("io_weight", 100),
         ("cpus", {0, 1, 3}),
         ("nodes", frozenset()),
+        ("read_bytes", {"/dev/vda": 2_000_000_000, "/dev/vdb": 512}),
+        ("write_iops", {}),
     ],
 )
 def test_what_systemd_holds(name: str, value: object) -> None:
@@ -199,6 +216,7 @@ def test_all_that_is_read_is_asked() -> None:
         ("pids", "unlimited", "TasksMax=infinity"),
         ("cpu_quota", 150_000, "CPUQuota=150%"),
         ("cpu_period", 50_000, "CPUQuotaPeriodSec=50000us"),
+        ("write_iops", "/dev/vda 500", "IOWriteIOPSMax=/dev/vda 500"),
     ],
 )
 def test_what_sets_it(name: str, wanted: object, text: str) -> None:

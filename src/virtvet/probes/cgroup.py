@@ -168,6 +168,11 @@ class Hierarchy:
     mountpoint: str
     root: str
 
+    @property
+    def unified(self) -> bool:
+        """Whether it is cgroup v2, which has no devices and no freezer that libvirt would take for controllers."""
+        return self.version == 2
+
     def group(self, named: str) -> Group:
         """The group of this name in /proc/PID/cgroup; inside a container the mount may begin deeper than names do."""
         root = self.root.rstrip("/")
@@ -295,11 +300,17 @@ def hybrid(snapshot: Snapshot) -> Hierarchy | None:
     return unified if there and unified not in there else None
 
 
+def made_by_hand(snapshot: Snapshot, hierarchy: Hierarchy) -> bool:
+    """Whether a partition is a directory that its owner makes there: on v1, where systemd has no slice of guests."""
+    return hierarchy.version == 1 and not exists(snapshot, Group(hierarchy, "/machine.slice"))
+
+
 def as_told(snapshot: Snapshot, setting: Setting) -> bool:
     """Whether systemd writes a unit's number into this setting's file as it is: on v1 it converts weights, and does
-    not touch cpusets and soft limits (src/core/cgroup.c, cgroup_context_apply)."""
+    not touch cpusets, soft limits, and requests a second (src/core/cgroup.c, cgroup_context_apply)."""
     hierarchy = hierarchies(snapshot).get(setting.controller)
-    return hierarchy is None or hierarchy.version == 2 or setting in (MEMORY, QUOTA, PERIOD, PIDS)
+    as_it_is = (MEMORY, QUOTA, PERIOD, PIDS, THROTTLES["read_bytes"], THROTTLES["write_bytes"])
+    return hierarchy is None or hierarchy.version == 2 or setting in as_it_is
 
 
 def controls(snapshot: Snapshot, group: Group, controller: str) -> bool:
@@ -326,6 +337,12 @@ def value(snapshot: Snapshot, group: Group, setting: Setting) -> Reading:
 
 def _names(group: Group, setting: Setting) -> tuple[str, ...]:
     return setting.v1 if group.hierarchy.version == 1 else setting.v2
+
+
+def told_in(group: Group, setting: Setting) -> str | None:
+    """The file that takes what `value` reads of a setting; None where that is what takes effect (v2's CPUs, nodes)."""
+    name = _names(group, setting)[0]
+    return None if name.endswith(".effective") else f"{group}/{name}"
 
 
 def _file(snapshot: Snapshot, group: Group, setting: Setting) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from virtvet.check import Reading
 from virtvet.errors import NotApplicable
-from virtvet.probes import cgroup, demands, pins, slices
+from virtvet.probes import blkio, cgroup, demands, pins, slices
 from virtvet.probes.cgroup import Amount, Group, Hierarchy, Setting
 from virtvet.snapshot.model import Snapshot
 from virtvet.snapshot.sources import Source
@@ -77,10 +77,27 @@ def controllers(snapshot: Snapshot, partition: str, wanted: tuple[str, ...]) -> 
     """Those of the wanted controllers in which the partition exists; and that no tree without controllers lacks it."""
     groups = {name: find(snapshot, partition, name) for name in wanted}
     found = {name: group for name, group in groups.items() if group and cgroup.controls(snapshot, group, name)}
-    lines = [f"{name}: {groups[name] or 'missing'}" for name in wanted]
+    places = {name: str(groups[name]) if name in found else _missing(snapshot, groups[name], name) for name in wanted}
+    lines = [
+        f"{', '.join(name for name in wanted if places[name] == place)}: {place}"
+        for place in dict.fromkeys(places.values())
+    ]
     yield Reading(frozenset(found), f"{cgroup.FILES.root}/*{partition}", "\n".join(lines))
-    if (empty := cgroup.hybrid(snapshot)) and not _within(snapshot, empty, partition):
-        yield Reading(frozenset(), str(cgroup.MOUNTS), _HYBRID.format(empty.mountpoint, partition))
+    if why := trap(snapshot, partition):
+        yield Reading(frozenset(), str(cgroup.MOUNTS), why)
+
+
+def _missing(snapshot: Snapshot, group: Group | None, controller: str) -> str:
+    if group:
+        return f"missing in cgroup.controllers of {group}"
+    hierarchy = cgroup.hierarchies(snapshot).get(controller)
+    return f"missing in {hierarchy.mountpoint}" if hierarchy else "missing: this host has no such controller"
+
+
+def trap(snapshot: Snapshot, partition: str) -> str:
+    """Why libvirt starts no guest in a partition that a tree without controllers lacks (`cgroup.hybrid`); else ""."""
+    empty = cgroup.hybrid(snapshot)
+    return _HYBRID.format(empty.mountpoint, partition) if empty and not _within(snapshot, empty, partition) else ""
 
 
 _HYBRID = (
@@ -151,6 +168,29 @@ def _limit(snapshot: Snapshot, partition: str, name: str, wanted: Amount | Share
         seen = Reading(cgroup.whole_pages(size, cgroup.page_size(snapshot)), seen.source, seen.excerpt)
     in_bytes = isinstance(seen.value, int) and name in IN_BYTES
     return cgroup.as_wanted(snapshot, wanted, seen) if in_bytes else seen
+
+
+def throttle(snapshot: Snapshot, partition: str, what: str, device: str) -> tuple[Reading, ...]:
+    """How much of a device all its guests together may use ("read_bytes" and its like), groups above counted."""
+    group = existing(snapshot, partition, "blkio")
+    return cgroup.throttled(snapshot, group, what, blkio.number_of(snapshot, device))
+
+
+def throttle_config(snapshot: Snapshot, partition: str, what: str, device: str) -> Reading:
+    """The same after a boot, by the slice's unit files, where they name the device by the same path."""
+    return _throttle(snapshot, partition, what, device, slices.config)
+
+
+def throttle_live(snapshot: Snapshot, partition: str, what: str, device: str) -> Reading:
+    """As `throttle_config`, by systemd's answer."""
+    existing(snapshot, partition, "blkio")
+    return _throttle(snapshot, partition, what, device, slices.live)
+
+
+def _throttle(snapshot: Snapshot, partition: str, what: str, device: str, told: Told) -> Reading:
+    seen = told(snapshot, _slice(snapshot, partition, cgroup.THROTTLES[what]), what)
+    value = seen.value if seen.value == slices.MASKED else seen.value.get(device, cgroup.UNLIMITED)
+    return Reading(value, seen.source, seen.excerpt)
 
 
 def _slice(snapshot: Snapshot, partition: str, setting: Setting) -> str:

@@ -39,6 +39,8 @@ _SIZE = re.compile(r"\d{1,19}[KMGTPE]?|\d{1,3}(?:\.\d{1,2})?%", re.ASCII)
 _PERCENT = re.compile(r"(\d{1,9}(?:\.\d{1,2})?)%", re.ASCII)
 _SPAN = re.compile(r"(\d{1,12}+(?!\d)(?:\.\d{1,9}+)?+)\s*+(us|ms|s|min|h|d|)", re.ASCII)
 _MICROSECONDS = {"us": 1, "ms": 1000, "s": 10**6, "": 10**6, "min": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6}
+_DEVICE = re.compile(r"/[\w./:@+,=-]{1,255}[ \t]+(?:\d{1,19}[KMGTPE]?|infinity)", re.ASCII)
+_PREFIXES = "KMGTPE"
 _CPUS = re.compile(r"\d{1,5}(?:-\d{1,5})?(?:[\s,]+\d{1,5}(?:-\d{1,5})?)*", re.ASCII)
 
 
@@ -77,6 +79,20 @@ def _cpus(text: str) -> frozenset[int]:
     return parse_cpuset(re.sub(r"[\s,]+", ",", _like(_CPUS, text)))
 
 
+def _devices(text: str) -> Mapping[str, int | str]:
+    """A device a line, by its path as it is written: `/dev/vda 20M` -> {"/dev/vda": 20000000} (in thousands)."""
+    pairs = (_like(_DEVICE, line).split() for line in text.splitlines())
+    return {path: _thousands(limit) for path, limit in pairs}
+
+
+def _thousands(text: str) -> int | str:
+    if text == "infinity":
+        return UNLIMITED
+    digits = text.rstrip(_PREFIXES)
+    power = _PREFIXES.index(text[-1]) + 1 if text != digits else 0
+    return int(digits) * int(1000**power)
+
+
 def _like(pattern: re.Pattern[str], text: str) -> str:
     if not pattern.fullmatch(text):
         raise ValueError(text)
@@ -88,7 +104,7 @@ class Property:
     """A setting of slices. key: in unit files. shown: in `systemctl show`, if it is called otherwise there.
 
     unset: its value where nothing sets it. old: former keys, which systemd converts. extends: each assignment adds to
-    those before it.
+    those before it. listed: a line of `systemctl show` for each of its values, none where nothing sets it.
     """
 
     key: str
@@ -98,6 +114,7 @@ class Property:
     read_shown: Callable[[str], Any] | None = None
     old: tuple[str, ...] = ()
     extends: bool = False
+    listed: bool = False
 
 
 PROPERTIES: Mapping[str, Property] = {
@@ -111,8 +128,17 @@ PROPERTIES: Mapping[str, Property] = {
     "io_weight": Property("IOWeight", _weight, 100, old=("BlockIOWeight",)),
     "cpus": Property("AllowedCPUs", _cpus, frozenset(), extends=True),
     "nodes": Property("AllowedMemoryNodes", _cpus, frozenset(), extends=True),
+    **{
+        key: Property(name, _devices, {}, old=(old,) if old else (), extends=True, listed=True)
+        for key, name, old in (
+            ("read_bytes", "IOReadBandwidthMax", "BlockIOReadBandwidth"),
+            ("write_bytes", "IOWriteBandwidthMax", "BlockIOWriteBandwidth"),
+            ("read_iops", "IOReadIOPSMax", ""),
+            ("write_iops", "IOWriteIOPSMax", ""),
+        )
+    },
 }
-"""By the profile's keys of a partition, and the words for its CPUs and NUMA nodes."""
+"""By the profile's keys of a partition and of its devices, and the words for its CPUs and NUMA nodes."""
 
 
 def assignment(name: str, wanted: object) -> str:
@@ -135,7 +161,8 @@ def files(units: Iterable[str]) -> Iterator[Source]:
 
 
 def config(snapshot: Snapshot, unit: str, name: str) -> Reading:
-    """What a boot sets: bytes or a share of memory, µs, a weight, a number, a set; "unlimited"; or MASKED.
+    """What a boot sets: bytes or a share of memory, µs, a weight, a number, a set, numbers by device; "unlimited"; or
+    MASKED.
 
     `[Slice]`, `MemoryMax=1G` -> 1073741824. A quota is µs in each period: `CPUQuota=150%` -> 150000.
     """
@@ -269,9 +296,9 @@ def live(snapshot: Snapshot, unit: str, name: str) -> Reading:
 
     def value(one: Property) -> Reading:
         key = one.shown or one.key
-        if key not in told:
+        if key not in told and not one.listed:
             raise CannotLook(source, f"says nothing of {key}")
-        text = told[key]
+        text = told.get(key, "")
         read = one.read_shown or one.read
         unset = text in ("", "[not set]")
         return Reading(one.unset if unset else _parsed(read, text, source), source, f"{key}={text}"[:200])

@@ -30,6 +30,7 @@ _STATE = ("Id", "Names", "LoadState", "ActiveState", "UnitFileState")
 LIMITS = (
     *("MemoryMax", "MemoryHigh", "MemorySwapMax", "CPUWeight", "CPUQuotaPerSecUSec", "CPUQuotaPeriodUSec"),
     *("TasksMax", "IOWeight", "AllowedCPUs", "AllowedMemoryNodes"),
+    *("IOReadBandwidthMax", "IOWriteBandwidthMax", "IOReadIOPSMax", "IOWriteIOPSMax"),
 )
 """Of slices (slices.py); asked of all units, so that one command does for all."""
 
@@ -127,9 +128,12 @@ def properties(snapshot: Snapshot, units: Units, name: str) -> Mapping[str, str]
 
 
 def _blocks(said: str) -> Iterator[Mapping[str, str]]:
+    """Properties of each unit; one that has a line for each of its values has them in as many lines."""
     for block in said.split("\n\n"):
-        pairs = (line.partition("=") for line in block.splitlines())
-        yield dict.fromkeys(_STATE, "") | {key: value for key, _equals, value in pairs}
+        unit = dict.fromkeys(_STATE, "")
+        for key, _equals, value in (line.partition("=") for line in block.splitlines()):
+            unit[key] = f"{unit[key]}\n{value}" if unit.get(key) else value
+        yield unit
 
 
 def _word(said: str, command: Command) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from virtvet.profile.base import Wants, worded
 from virtvet.profile.cpu_bandwidth import CpuPeriod, CpuQuota, CpuShares
 from virtvet.profile.memory_limits import HostLimit, Unlimited
+from virtvet.profile.throttle import DeviceNode, Throttles
 from virtvet.units import CpuSet
 
 PartitionPath = Annotated[
@@ -54,3 +55,5 @@ class Partition(Wants):
     """How many threads all its guests together may have."""
     io_weight: Annotated[int, Field(ge=1, le=10000)] | None = None
     """blkio.bfq.weight or blkio.weight (cgroup v1), io.bfq.weight or io.weight (v2)."""
+    io_devices: dict[DeviceNode, Throttles] = Field(default_factory=dict)
+    """How much of each device all its guests together may use: blkio.throttle.* (cgroup v1), io.max (v2)."""

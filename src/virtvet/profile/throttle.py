@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BeforeValidator, TypeAdapter, WithJsonSchema
+from pydantic import BeforeValidator, StringConstraints, TypeAdapter, WithJsonSchema
 
+from virtvet.profile.base import Wants, worded
 from virtvet.units import Rate, as_written, parse_rate
 
 UNLIMITED = "unlimited"
@@ -46,6 +48,25 @@ Requests = Annotated[
     int, BeforeValidator(parse_requests), WithJsonSchema({"anyOf": [_COUNT, _UNLIMITED], "examples": [500]})
 ]
 """Requests a second; 0 is no limit."""
+
+DeviceNode = Annotated[
+    str, StringConstraints(pattern=r"^/[^\x00\n]*$", max_length=4095), worded("path of a block device: use /dev/sda")
+]
+"""A block device of the host by its path: `/dev/vda`, `/dev/disk/by-id/…`."""
+
+
+class Throttles(Wants):
+    """How much of one device of the host a control group may use; what is not stated is not checked."""
+
+    read_bytes: Throughput | None = None
+    write_bytes: Throughput | None = None
+    read_iops: Requests | None = None
+    write_iops: Requests | None = None
+
+    @property
+    def limits(self) -> Mapping[str, int]:
+        """Those that are stated, by key; 0 is none."""
+        return self.model_dump(include=set(Throttles.model_fields), exclude_none=True)
 
 
 def shown(number: int) -> int | str:

@@ -105,6 +105,7 @@ GROUPS = (
 )
 
 PROD, UNIT = "/machine/prod", "/etc/systemd/system/machine-prod.slice"
+CEILING = "/etc/systemd/system/machine.slice.d/ceiling.conf"
 
 
 def _property(name: str, how: str, key: str, right: object, wrong: object, departs: dict[str, str]) -> Fault:
@@ -175,9 +176,59 @@ SLICES = (
     _file(
         "v2: the slice above a slice has less memory",
         "/sys/fs/cgroup/machine.slice/memory.max",
-        "max",
+        2048 * MIB,
         900 * MIB,
+        "PART-LIMIT-1 /machine memory",
         f"PART-LIMIT-1 {PROD} memory",
+    ),
+    Fault(
+        "the ceiling of all guests is gone at the next boot",
+        "hv3",
+        f"mv {CEILING} /run/was.ceiling",
+        f"mv /run/was.ceiling {CEILING}",
+        {"PART-LIMIT-1 /machine memory": "config", "PART-LIMIT-1 /machine cpu_quota": "config"},
+    ),
+    Fault(
+        "the ceiling of all guests is raised until the next boot",
+        "hv3",
+        "systemctl set-property --runtime machine.slice MemoryMax=3G",
+        "systemctl set-property --runtime machine.slice MemoryMax=2G",
+        {"PART-LIMIT-1 /machine memory": "live actual"},
+    ),
+)
+
+READ, WRITES = (f"PART-LIMIT-2 {PROD} /dev/vda/{key}" for key in ("read_bytes", "write_iops"))
+DEVICES = (
+    _property(
+        "a slice may read a disk slower until the next boot",
+        "--runtime",
+        "IOReadBandwidthMax",
+        "'/dev/vda 2G'",
+        "'/dev/vda 1500M'",
+        {READ: "live actual"},
+    ),
+    _property(
+        "a slice may write to a disk less often, until a drop-in of another name takes it back at the next boot",
+        "",
+        "IOWriteIOPSMax",
+        "'/dev/vda 100000'",
+        "'/dev/vda 90K'",
+        {WRITES: "live actual"},
+    ),
+    Fault(
+        "a slice may read a disk faster at the next boot",
+        "hv3",
+        f"sed -i 's:/dev/vda 2G:/dev/vda 3G:' {UNIT}.d/io.conf",
+        f"sed -i 's:/dev/vda 3G:/dev/vda 2G:' {UNIT}.d/io.conf",
+        {READ: "config"},
+    ),
+    _file("v2: io.max of a slice is lifted", f"{SLICE}/io.max", "254:0 rbps=2000000000", "254:0 rbps=max", READ),
+    _file(
+        "v2: the slice above a slice may use a disk less",
+        "/sys/fs/cgroup/machine.slice/io.max",
+        "254:0 rbps=max",
+        "254:0 rbps=1900000000",
+        READ,
     ),
 )
 
@@ -302,4 +353,4 @@ SOCKETS = (
     ),
 )
 
-FAULTS = (*LIMITS, *GROUPS, *SLICES, *TRAFFIC, *QEMU, *BACKED, *SOCKETS)
+FAULTS = (*LIMITS, *GROUPS, *SLICES, *DEVICES, *TRAFFIC, *QEMU, *BACKED, *SOCKETS)
