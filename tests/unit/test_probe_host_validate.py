@@ -10,7 +10,7 @@ import pytest
 
 from virtvet.check import Case, Probe, run_probe
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.probes import host_validate, kernel
+from virtvet.probes import cgroup, host_validate, kernel, slices
 from virtvet.profile.host_validate import LXC, QEMU, HostValidate
 from virtvet.snapshot.model import Absent, Answer, Completed, Content, LibvirtAnswer, Snapshot, Status, Unreadable
 from virtvet.snapshot.sources import File, Libvirt, Source, Stat
@@ -124,9 +124,19 @@ def test_an_unknown_account_is_no_answer(text: str) -> None:
         host_validate.qemu_account(text)
 
 
-def controllers(mounts: bytes, offered: Answer, bpf: Answer) -> Answers:
-    v2, unified = host_validate.V2_FILES
-    return {host_validate.HOST_MOUNTS: Content(mounts), v2: offered, unified: offered, host_validate.DEVICES_BPF: bpf}
+def controllers(mounts: bytes, offered: Answer, bpf: Answer, systemd: Answer | None = None) -> Answers:
+    """mounts: as /proc/mounts has them."""
+    v2, unified = cgroup.UNIFIED
+    words = (line.split(b" ") for line in mounts.splitlines())
+    lines = (b"30 1 0:9 / %b rw - %b %b %b\n" % (at, kind, what, options) for what, at, kind, options, *_ in words)
+    return {
+        **{cgroup.MOUNTS: Content(b"".join(lines)), v2: offered, unified: offered, host_validate.DEVICES_BPF: bpf},
+        **{slices.RUNS: systemd or device(kind="directory"), cgroup.FILES: {}},
+    }
+
+
+def found(answers: Answers, name: str) -> list[object]:
+    return [one.value for one in host_validate.controller(host(answers), name)]
 
 
 FUNCTION = said("__cgroup_bpf_check_dev_permission\n")
@@ -150,14 +160,22 @@ ALL = ("cpu", "cpuacct", "cpuset", "memory", "devices", "blkio", "freezer")
 )
 def test_controllers(mounts: bytes, offered: Answer, bpf: Answer, there: set[str]) -> None:
     answers = controllers(mounts, offered, bpf)
-    assert {name for name in ALL if value(host_validate.controller, answers, name)} == there
+    assert {name for name in ALL if found(answers, name) == [True]} == there
+
+
+def test_an_empty_tree_stands_in_the_way_where_systemd_does_not_fill_it() -> None:
+    answers = controllers(HYBRID, Content(b""), said(""), Absent())
+    assert found(answers, "cpu") == [True, False]
+    assert found(answers | {cgroup.FILES: {"/sys/fs/cgroup/unified/machine/cgroup.type": Content(b"")}}, "cpu") == [
+        True
+    ]
 
 
 def test_an_unreadable_or_unknown_cgroup2_is_no_answer() -> None:
     with pytest.raises(CannotLook, match="denied"):
-        value(host_validate.controller, controllers(V2, Unreadable("Permission denied"), FUNCTION), "cpu")
+        found(controllers(V2, Unreadable("Permission denied"), FUNCTION), "cpu")
     with pytest.raises(CannotLook):
-        value(host_validate.controller, controllers(V2.replace(b" /sys", b" /opt"), Content(OFFERED), FUNCTION), "cpu")
+        found(controllers(V2.replace(b" /sys", b" /opt"), Content(OFFERED), FUNCTION), "cpu")
 
 
 NONE = Absent()

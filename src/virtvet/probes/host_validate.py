@@ -7,13 +7,13 @@ tools/virt-host-validate-{common,qemu,lxc}.c of libvirt. Every probe answers whe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from lxml import etree
 
 from virtvet.check import Probe, Reading
 from virtvet.errors import CannotLook, NotApplicable
-from virtvet.probes import kernel, mounts
+from virtvet.probes import cgroup, kernel, partitions, slices
 from virtvet.snapshot.model import Snapshot
 from virtvet.snapshot.sources import Command, File, Libvirt, Source, Stat
 
@@ -143,41 +143,31 @@ tun = _character_device(TUN)
 
 # --- cgroup controllers
 
-HOST_MOUNTS = File("/proc/self/mounts")
-V2_FILES = (File("/sys/fs/cgroup/cgroup.controllers"), File("/sys/fs/cgroup/unified/cgroup.controllers"))
 _BPF = "__cgroup_bpf_check_dev_permission"
 DEVICES_BPF = Command(
     ("sh", "-c", f"grep -Eq ' cgroup [^ ]*\\<devices\\>' /proc/self/mounts || grep -m1 -ow {_BPF} /proc/kallsyms")
 )
 """cgroup v2 has no devices controller: libvirt loads a BPF program, for which the kernel must have this function
 (CONFIG_CGROUP_BPF). Not looked for where cgroup v1 has the controller: /proc/kallsyms is long."""
-CONTROLLER_SOURCES: tuple[Source, ...] = (HOST_MOUNTS, *V2_FILES, DEVICES_BPF)
+CONTROLLER_SOURCES: tuple[Source, ...] = (*cgroup.SOURCES, slices.RUNS, DEVICES_BPF)
 
 
-def controller(snapshot: Snapshot, name: str) -> Reading:
-    """libvirt finds this controller: mounted as cgroup v1, or offered by cgroup v2 (src/util/vircgroupv{1,2}.c)."""
-    table = mounts.table(_text(snapshot, HOST_MOUNTS), str(HOST_MOUNTS))
-    for mount in table:
-        if mount.fstype == "cgroup" and name in mount.options:
-            return Reading(True, str(HOST_MOUNTS), mount.line)
-    unified = [mount.at for mount in table if mount.fstype == "cgroup2"]
-    if not unified:
-        return Reading(False, str(HOST_MOUNTS), f"no cgroup v1 mount has {name}, and cgroup v2 is not mounted")
-    return _unified(snapshot, name, unified[0])
+def controller(snapshot: Snapshot, name: str) -> Iterator[Reading]:
+    """libvirt finds this controller: mounted as cgroup v1, or offered by cgroup v2 (src/util/vircgroupv{1,2}.c); and
+    no tree without controllers stands in its way where systemd does not make the groups that it looks for there."""
+    yield _offered(snapshot, name)
+    if snapshot.maybe_stat(slices.RUNS) is None and (why := partitions.trap(snapshot, "/machine")):
+        yield Reading(False, str(cgroup.MOUNTS), why)
 
 
-def _unified(snapshot: Snapshot, name: str, at: str) -> Reading:
-    source = File(f"{at}/cgroup.controllers")
-    if not (offered := _text(snapshot, source).strip()):
-        return Reading(False, str(source), f"cgroup v2 at {at} has no controllers, and cgroup v1 not {name}")
-    if name == "devices":
+def _offered(snapshot: Snapshot, name: str) -> Reading:
+    if (found := cgroup.hierarchies(snapshot).get(name)) is None:
+        return Reading(False, str(cgroup.MOUNTS), f"no cgroup v1 mount has {name}, and cgroup v2 does not offer it")
+    if found.unified and name == "devices":
         done = snapshot.read(DEVICES_BPF)
         return Reading(done.returncode == 0, "/proc/kallsyms", done.stdout.decode("ascii", "replace").strip())
-    # cpuacct is no controller of cgroup v2: cpu.stat is always there
-    return Reading(name == "cpuacct" or _V2_NAMES.get(name, name) in offered.split(), str(source), offered)
-
-
-_V2_NAMES = {"blkio": "io"}
+    there = not (found.unified and name == "freezer")
+    return Reading(there, str(cgroup.MOUNTS), f"{name}: {found.mountpoint if there else 'none that libvirt takes'}")
 
 
 # --- secure guests

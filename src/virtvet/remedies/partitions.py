@@ -40,11 +40,10 @@ def plan_filling(snapshot: Snapshot, case: Case, _target: HostTarget) -> tuple[C
     """One change: the stated CPUs or nodes written, or, where none are stated, those of the group above copied."""
     partition, what = case.args[:2]
     group = partitions.existing(snapshot, partition, "cpuset")
-    if group.hierarchy.version == 2:
+    if (path := cgroup.told_in(group, CPUSET[what])) is None:
         raise CannotMend(
             "on cgroup v2 systemd keeps it: systemctl set-property SLICE AllowedCPUs=… AllowedMemoryNodes=…"
         )
-    path = f"{group}/{CPUSET[what].v1[0]}"
     seen = cgroup.value(snapshot, group, CPUSET[what]).value
     do = _copied(snapshot.machine, path)
     if isinstance(case.expected, frozenset):
@@ -62,7 +61,7 @@ def _hierarchies(snapshot: Snapshot, controllers: Iterable[str]) -> list[Hierarc
     if absent := [name for name in controllers if name not in mounted]:
         raise CannotMend(f"this host has no controller {', '.join(absent)}")
     found = list(dict.fromkeys(mounted[name] for name in controllers))
-    if any(one.version == 2 or cgroup.exists(snapshot, Group(one, "/machine.slice")) for one in found):
+    if not all(cgroup.made_by_hand(snapshot, one) for one in found):
         raise CannotMend(
             "here partitions are systemd's slices, which systemd makes when the first guest starts in them"
         )
@@ -84,8 +83,8 @@ def _made(host: str, group: Group) -> Step:
 
 
 def _filled(host: str, group: Group) -> Iterator[Step]:
-    for setting in CPUSET.values():
-        yield Step(_copied(host, f"{group}/{setting.v1[0]}"))
+    for path in filter(None, (cgroup.told_in(group, setting) for setting in CPUSET.values())):
+        yield Step(_copied(host, path))
 
 
 def _copied(host: str, path: str) -> Run:

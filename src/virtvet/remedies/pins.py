@@ -93,9 +93,8 @@ def _group(snapshot: Snapshot, groups: GuestGroups, role: str, told: Reading) ->
     seen = cgroup.value(snapshot, group, cgroup.CPUS)
     if seen.value == told.value:
         return []
-    if group.hierarchy.version == 2:
+    if (path := cgroup.told_in(group, cgroup.CPUS)) is None:
         raise CannotMend(f"{group} was changed without libvirt; on cgroup v2 that cannot be taken back exactly")
-    path = f"{group}/cpuset.cpus"
     return [Run(snapshot.machine, ("tee", path), ranges(seen.value) + "\n", Given(path))]
 
 
