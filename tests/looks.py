@@ -45,6 +45,7 @@ from virtvet.probes import (
     sysctl,
     systemd,
     threads,
+    tmpfiles,
     vcpus,
     vulnerabilities,
 )
@@ -76,7 +77,9 @@ class Recording:
 
 GROUPS = (*cgroup.SOURCES, cgroup.MEMORY_INFO, pins.ONLINE, *threads.SOURCES)
 V1, V2, V2_TUNED = "cgroup/hv1", "cgroup/v2_systemd", "cgroup/hv3"
-KEPT = tuple(dict.fromkeys([*partitions.kept(["/machine", "/machine/prod"])]))
+KEPT = tuple(
+    dict.fromkeys(one for one in partitions.kept(["/machine", "/machine/prod"]) if one not in tmpfiles.SOURCES)
+)
 DISK = "/srv/lab-disk"
 BLKIO = (*cgroup.SOURCES, *threads.SOURCES, *blockdev.asked("app1"), blkio.node(DISK))
 LINKS = (interfaces.TAPS, interfaces.MASTERS, interfaces.LOWERS, interfaces.STATES, interfaces.FLAGS, interfaces.MTUS)

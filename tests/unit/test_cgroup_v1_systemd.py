@@ -12,10 +12,20 @@ from functools import cache
 import pytest
 
 from tests.looks import V1, WEB1, Edits, look, recorded
-from virtvet.errors import NotApplicable
-from virtvet.probes import cgroup, cpu_bandwidth, memory_limits, partitions, pins, placement, slices
+from virtvet.errors import CannotLook, NotApplicable
+from virtvet.probes import (
+    cgroup,
+    cpu_bandwidth,
+    dropins,
+    memory_limits,
+    partitions,
+    pins,
+    placement,
+    slices,
+    tmpfiles,
+)
 from virtvet.profile.partitions import USUAL
-from virtvet.snapshot.model import Absent, Answer, Content, Snapshot, Status
+from virtvet.snapshot.model import Absent, Answer, Completed, Content, Snapshot, Status
 from virtvet.snapshot.sources import File, Source, Stat
 
 MIB = 1 << 20
@@ -104,10 +114,45 @@ def test_what_systemd_converts_for_v1_is_not_compared() -> None:
         partitions.cpuset_config(host(unit=MEMORY), PARTITION, "cpus", True)
 
 
+def _by_hand(lines: str = "") -> Snapshot:
+    """With systemd, which does not make the partition, and a file in /etc/tmpfiles.d."""
+    etc, *others = dropins.sources(tmpfiles.DIRECTORY)[:-1]
+    said: dict[Source, Answer] = {
+        etc: {"/etc/tmpfiles.d/vms.conf": Content(lines.encode())},
+        **{one: {} for one in others},
+    }
+    said |= {slices.RUNS: host().answers[slices.RUNS], dropins.HIDING: Completed(0, b"", b"")}
+    return replace(look(V1), answers={**look(V1).answers, **said})
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "value"),
+    [
+        ("memory", "memory/machine/openstack.partition/memory.limit_in_bytes - - - - 2G", 2048 * MIB),
+        ("memory", "memory/machine/*/memory.limit_in_bytes - - - - 1073741824", 1024 * MIB),
+        ("memory", "memory/machine/openstack.partition/memory.limit_in_bytes - - - - -1", "unlimited"),
+        ("cpu_shares", "cpu/machine/openstack.partition/cpu.shares - - - - 2048", 2048),
+        ("pids", "pids/machine/openstack.partition/pids.max - - - - max", "unlimited"),
+    ],
+)
+def test_tmpfiles_give_a_partition_made_by_hand_its_limits(name: str, line: str, value: object) -> None:
+    seen = partitions.limit_config(_by_hand(f"w /sys/fs/cgroup/{line}\n"), PARTITION, name, 0)
+    assert (seen.value, seen.source) == (value, "/etc/tmpfiles.d/vms.conf:1")
+
+
+def test_what_tmpfiles_write_may_be_nonsense() -> None:
+    with pytest.raises(CannotLook, match="not understood"):
+        partitions.limit_config(
+            _by_hand("w /sys/fs/cgroup/cpu/machine/*/cpu.shares - - - - many"), PARTITION, "cpu_shares", 0
+        )
+
+
 def test_a_partition_made_by_hand_is_nothing_systemd_keeps() -> None:
-    by_hand = replace(look(V1), answers={**look(V1).answers, slices.RUNS: host().answers[slices.RUNS]})
+    by_hand = _by_hand()
     with pytest.raises(NotApplicable, match="made by hand"):
         partitions.limit_config(by_hand, PARTITION, "memory", 2048 * MIB)
+    with pytest.raises(NotApplicable, match="neither systemd nor tmpfiles"):
+        partitions.limit_live(by_hand, PARTITION, "memory", 2048 * MIB)
     nothing = replace(look(V1), answers={**look(V1).answers, slices.RUNS: Absent()})
     with pytest.raises(NotApplicable, match="no systemd"):
         partitions.limit_live(nothing, PARTITION, "memory", 2048 * MIB)

@@ -329,10 +329,10 @@ def value(snapshot: Snapshot, group: Group, setting: Setting) -> Reading:
     """What a group was told. Raises CannotLook when there is no such group or its file makes no sense."""
     if not exists(snapshot, group):
         raise CannotLook(group, "there is no such control group")
-    if (path := _file(snapshot, group, setting)) is None:
+    if (path := file(snapshot, group, setting)) is None:
         missing = f"{group.directory}/{_names(group, setting)[0]}"
         return Reading(setting.absent, missing, "no such file: this kernel has no such limit")
-    return _parsed(path, text_of(path, snapshot.read(FILES)[path]).strip(), setting, group.hierarchy.version)
+    return understood(group, setting, text_of(path, snapshot.read(FILES)[path]).strip(), path)
 
 
 def _names(group: Group, setting: Setting) -> tuple[str, ...]:
@@ -345,16 +345,18 @@ def told_in(group: Group, setting: Setting) -> str | None:
     return None if name.endswith(".effective") else f"{group}/{name}"
 
 
-def _file(snapshot: Snapshot, group: Group, setting: Setting) -> str | None:
+def file(snapshot: Snapshot, group: Group, setting: Setting) -> str | None:
+    """The one of a setting's files that the group has."""
     paths = (f"{group.directory}/{name}" for name in _names(group, setting))
     return next((path for path in paths if path in snapshot.read(FILES)), None)
 
 
-def _parsed(path: str, text: str, setting: Setting, version: int) -> Reading:
+def understood(group: Group, setting: Setting, text: str, source: str) -> Reading:
+    """What a text means that a setting's file in this group holds, or is told. Raises CannotLook."""
     try:
-        return Reading((setting.read_v1 if version == 1 else setting.read_v2)(text), path, text)
+        return Reading((setting.read_v1 if group.hierarchy.version == 1 else setting.read_v2)(text), source, text)
     except (ValueError, IndexError):
-        raise CannotLook(path, f"says {text[:80]!r}, which is not understood") from None
+        raise CannotLook(source, f"says {text[:80]!r}, which is not understood") from None
 
 
 def cpus_worth(snapshot: Snapshot, group: Group) -> Reading:
@@ -413,7 +415,7 @@ def io_weights(snapshot: Snapshot, group: Group, wanted: int, device: Device | N
     plain, bfq = (PLAIN_WEIGHT, BFQ_WEIGHT) if device is None else (PLAIN_DEVICE_WEIGHT, BFQ_DEVICE_WEIGHT)
     made = _made_by_systemd(wanted) if group.path.endswith((".scope", ".slice")) else {wanted}
     right = ((plain, {wanted}), (bfq, made))
-    there = [one for one in right if _file(snapshot, group, one[0])] or right[1:]
+    there = [one for one in right if file(snapshot, group, one[0])] or right[1:]
     return tuple(_weighed(value(snapshot, group, one), numbers, wanted, device) for one, numbers in there)
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from virtvet.check import Reading
 from virtvet.errors import NotApplicable
-from virtvet.probes import blkio, cgroup, demands, pins, slices
+from virtvet.probes import blkio, cgroup, demands, pins, slices, tmpfiles
 from virtvet.probes.cgroup import Amount, Group, Hierarchy, Setting
 from virtvet.snapshot.model import Snapshot
 from virtvet.snapshot.sources import Source
-from virtvet.units import Share
+from virtvet.units import Share, parse_size
 
 SOURCES = (*cgroup.SOURCES, cgroup.MEMORY_INFO)
 Told = Callable[[Snapshot, str, str], Reading]
@@ -47,7 +47,7 @@ def unit(partition: str) -> str:
 def kept(partition_paths: Collection[str]) -> Iterator[Source]:
     """What says which limits these partitions have at every boot, and what systemd holds of them now."""
     if partition_paths:
-        yield from (*SOURCES, pins.ONLINE, demands.NODES, *slices.files(map(unit, partition_paths)))
+        yield from (*SOURCES, *tmpfiles.SOURCES, pins.ONLINE, demands.NODES, *slices.files(map(unit, partition_paths)))
         yield from (slices.shown(unit(path)) for path in partition_paths)
 
 
@@ -151,7 +151,10 @@ def limit(snapshot: Snapshot, partition: str, name: str, wanted: Amount | Share)
 
 
 def limit_config(snapshot: Snapshot, partition: str, name: str, wanted: Amount | Share) -> Reading:
-    """What a boot gives the partition, by the unit files of its slice, in the same units as `limit`."""
+    """What a boot gives the partition, by the unit files of its slice, or by tmpfiles.d to one that was made by hand,
+    in the same units as `limit`."""
+    if (seen := _written(snapshot, partition, LIMITS[name])) is not None:
+        return cgroup.as_wanted(snapshot, wanted, seen) if name in IN_BYTES else seen
     return _limit(snapshot, partition, name, wanted, slices.config)
 
 
@@ -168,6 +171,21 @@ def _limit(snapshot: Snapshot, partition: str, name: str, wanted: Amount | Share
         seen = Reading(cgroup.whole_pages(size, cgroup.page_size(snapshot)), seen.source, seen.excerpt)
     in_bytes = isinstance(seen.value, int) and name in IN_BYTES
     return cgroup.as_wanted(snapshot, wanted, seen) if in_bytes else seen
+
+
+def _written(snapshot: Snapshot, partition: str, setting: Setting) -> Reading | None:
+    """What tmpfiles.d writes at boot into a partition that systemd does not make; None where it writes nothing."""
+    group = find(snapshot, partition, setting.controller)
+    if group is None or group.path.endswith(".slice") or snapshot.maybe_stat(slices.RUNS) is None:
+        return None
+    path = cgroup.file(snapshot, group, setting)
+    told = tmpfiles.written(snapshot, path) if path else None
+    return told and cgroup.understood(group, setting, _in_bytes(told.value), told.source)
+
+
+def _in_bytes(text: str) -> str:
+    """`2G` as the kernel takes it (memparse, lib/cmdline.c): `2147483648`."""
+    return str(parse_size(text)) if re.fullmatch(r"\d{1,15}[KMGTkmgt]", text, re.ASCII) else text
 
 
 def throttle(snapshot: Snapshot, partition: str, what: str, device: str) -> tuple[Reading, ...]:
@@ -199,7 +217,7 @@ def _slice(snapshot: Snapshot, partition: str, setting: Setting) -> str:
         raise NotApplicable("no systemd on this host: nothing but its owner's own scripts makes partitions at boot")
     group = find(snapshot, partition, setting.controller)
     if group and not group.path.endswith(".slice"):
-        raise NotApplicable("the partition was made by hand: systemd does not keep it")
+        raise NotApplicable("the partition was made by hand: neither systemd nor tmpfiles.d keeps it")
     if not cgroup.as_told(snapshot, setting):
         raise NotApplicable("on cgroup v1 systemd does not write this number as it is told")
     return unit(partition)
