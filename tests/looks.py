@@ -63,7 +63,7 @@ class Recording:
 
     elements: what is kept of the guests' XML, by the names of elements of the domain and of its devices; all if empty.
     without: a pattern of paths that are left out.
-    in_lab: whether the lab has such a host; else the text is written by hand, and says where it is from.
+    in_lab: whether `python -m tests.record` records it; else the text says where it is from.
     """
 
     host: str
@@ -77,6 +77,7 @@ class Recording:
 
 GROUPS = (*cgroup.SOURCES, cgroup.MEMORY_INFO, pins.ONLINE, *threads.SOURCES)
 V1, V2, V2_TUNED = "cgroup/hv1", "cgroup/v2_systemd", "cgroup/hv3"
+V1_SYSTEMD, HYBRID = "cgroup/v1_systemd", "cgroup/hybrid"
 KEPT = tuple(
     dict.fromkeys(one for one in partitions.kept(["/machine", "/machine/prod"]) if one not in tmpfiles.SOURCES)
 )
@@ -142,6 +143,9 @@ RECORDINGS: Mapping[str, Recording] = {
     V2_TUNED: Recording(
         *("hv3", ("tuned", "nic"), (*GROUPS, blkio.node("/dev/vda"), interfaces.TAPS, nic_bandwidth.TC, *KEPT)),
         elements=("memory", "memtune", "vcpu", "iothreads", "cputune", "resource", "blkiotune", "interface"),
+    ),
+    **dict.fromkeys(
+        (V1_SYSTEMD, HYBRID), Recording("hv3", ("tuned",), (*GROUPS, blkio.node("/dev/vda"), *KEPT), in_lab=False)
     ),
     V2: Recording("systemd", ("anchor",), (*GROUPS, blkio.node(DISK)), in_lab=False),
     "disks/app1": Recording(

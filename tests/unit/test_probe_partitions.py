@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from tests.looks import V1, V2, look, recorded
+from tests.looks import HYBRID, V1, V2, look, recorded
 from virtvet.catalogue import shipped
 from virtvet.errors import CannotLook, NotApplicable
 from virtvet.expect import NotEmpty
-from virtvet.probes import partitions
+from virtvet.probes import dropins, partitions, slices, tmpfiles
 from virtvet.profile.model import HostWants
 from virtvet.profile.partitions import USUAL
+from virtvet.snapshot.model import Absent, Answer, Completed, Content, Snapshot, Status
+from virtvet.snapshot.sources import Source
 from virtvet.units import parse_host_size
 
 OPENSTACK, PROD = "/machine/openstack.partition", "/machine/prod"
@@ -77,8 +80,9 @@ def test_an_unmounted_controller_has_no_partition() -> None:
     assert [one.value for one in partitions.controllers(look(V1), OPENSTACK, ("net_cls",))] == [set()]
 
 
-UNIFIED = "50 24 0:44 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n"
-"""Beside v1's controllers, as systemd's hybrid layout mounts it (its /proc/self/mountinfo, by hand)."""
+MOUNTS = "/proc/self/mountinfo"
+UNIFIED = next(line for line in recorded(HYBRID)[MOUNTS].splitlines(keepends=True) if " cgroup2 " in line)
+"""Beside v1's controllers, as systemd's hybrid layout mounts it."""
 
 
 @pytest.mark.parametrize(
@@ -93,7 +97,7 @@ UNIFIED = "50 24 0:44 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\
     ],
 )
 def test_a_tree_without_controllers_stands_in_libvirts_way(beside: dict[str, str], found: list[object]) -> None:
-    mounts = {"/proc/self/mountinfo": recorded(V1)["/proc/self/mountinfo"] + UNIFIED}
+    mounts = {MOUNTS: recorded(V1)[MOUNTS] + UNIFIED}
     hybrid = look(V1, {**mounts, "/sys/fs/cgroup/unified/cgroup.controllers": "", **beside})
     readings = list(partitions.controllers(hybrid, OPENSTACK, USUAL))
     assert [one.value for one in readings] == found
@@ -165,3 +169,47 @@ def test_a_share_of_the_host_is_taken_in_whole_pages() -> None:
 def test_shares_are_not_taken_in_whole_pages() -> None:
     found = partitions.limit(look(V1, {f"{CPU}cpu.shares": "4096"}), OPENSTACK, "cpu_shares", 5000)
     assert [one.value for one in found] == [4096]
+
+
+def _by_hand(lines: str = "") -> Snapshot:
+    """With systemd, which does not make the partition, and a file in /etc/tmpfiles.d."""
+    etc, *others = dropins.sources(tmpfiles.DIRECTORY)[:-1]
+    said: dict[Source, Answer] = {
+        etc: {"/etc/tmpfiles.d/vms.conf": Content(lines.encode())},
+        **{one: {} for one in others},
+    }
+    said |= {slices.RUNS: Status("directory", 0o755, "root", "root", 0, 0, 40), dropins.HIDING: Completed(0, b"", b"")}
+    return replace(look(V1), answers={**look(V1).answers, **said})
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "value"),
+    [
+        ("memory", "memory/machine/openstack.partition/memory.limit_in_bytes - - - - 2G", 2 << 30),
+        ("memory", "memory/machine/*/memory.limit_in_bytes - - - - 1073741824", 1 << 30),
+        ("memory", "memory/machine/openstack.partition/memory.limit_in_bytes - - - - -1", "unlimited"),
+        ("cpu_shares", "cpu/machine/openstack.partition/cpu.shares - - - - 2048", 2048),
+        ("pids", "pids/machine/openstack.partition/pids.max - - - - max", "unlimited"),
+    ],
+)
+def test_tmpfiles_give_a_partition_made_by_hand_its_limits(name: str, line: str, value: object) -> None:
+    seen = partitions.limit_config(_by_hand(f"w /sys/fs/cgroup/{line}\n"), OPENSTACK, name, 0)
+    assert (seen.value, seen.source) == (value, "/etc/tmpfiles.d/vms.conf:1")
+
+
+def test_what_tmpfiles_write_may_be_nonsense() -> None:
+    with pytest.raises(CannotLook, match="not understood"):
+        partitions.limit_config(
+            _by_hand("w /sys/fs/cgroup/cpu/machine/*/cpu.shares - - - - many"), OPENSTACK, "cpu_shares", 0
+        )
+
+
+def test_a_partition_made_by_hand_is_nothing_systemd_keeps() -> None:
+    by_hand = _by_hand()
+    with pytest.raises(NotApplicable, match="made by hand"):
+        partitions.limit_config(by_hand, OPENSTACK, "memory", 2 << 30)
+    with pytest.raises(NotApplicable, match="neither systemd nor tmpfiles"):
+        partitions.limit_live(by_hand, OPENSTACK, "memory", 2 << 30)
+    nothing = replace(look(V1), answers={**look(V1).answers, slices.RUNS: Absent()})
+    with pytest.raises(NotApplicable, match="no systemd"):
+        partitions.limit_live(nothing, OPENSTACK, "memory", 2 << 30)
