@@ -7,7 +7,8 @@ import json
 from tests.lab.faults import Fault
 
 MIB = 1 << 20
-SLICE = "/sys/fs/cgroup/machine.slice/machine-prod.slice"
+ABOVE = "/sys/fs/cgroup/machine.slice"
+SLICE = f"{ABOVE}/machine-prod.slice"
 FIND = (
     f"set -- {SLICE}/*tuned.scope; scope=$1; unit=${{scope##*/}}; in=$scope/libvirt; "
     "pid=$(cat /run/libvirt/qemu/tuned.pid); "
@@ -76,7 +77,7 @@ GROUPS = (
     ),
     _host(
         "v2: a guest's process is in another guest's scope",
-        "set -- /sys/fs/cgroup/machine.slice/*nic.scope; echo $pid >$1/libvirt/cgroup.procs",
+        f"set -- {ABOVE}/*nic.scope; echo $pid >$1/libvirt/cgroup.procs",
         "echo $pid >$in/cgroup.procs; for task in /proc/$pid/task/*; do echo ${task##*/} >$in/emulator/cgroup.threads; "
         "done; echo $vcpu >$in/vcpu0/cgroup.threads; echo $io >$in/iothread1/cgroup.threads",
         # what holds for it now is what its new group has
@@ -175,11 +176,19 @@ SLICES = (
     _file("v2: pids.max of a slice is changed", f"{SLICE}/pids.max", 4096, 100000, f"PART-LIMIT-1 {PROD} pids"),
     _file(
         "v2: the slice above a slice has less memory",
-        "/sys/fs/cgroup/machine.slice/memory.max",
+        f"{ABOVE}/memory.max",
         2048 * MIB,
         900 * MIB,
         "PART-LIMIT-1 /machine memory",
         f"PART-LIMIT-1 {PROD} memory",
+    ),
+    Fault(
+        "v2: a slice is not given a controller by the one above",
+        "hv3",
+        f"for group in $(find {ABOVE} -depth -type d); do echo -pids >$group/cgroup.subtree_control; done",
+        f"echo +pids >{ABOVE}/cgroup.subtree_control; echo +pids >{SLICE}/cgroup.subtree_control; "
+        f"echo 4096 >{SLICE}/pids.max",
+        {f"PART-EXIST-1 {PROD}": "actual", f"PART-LIMIT-1 {PROD} pids": "actual"},
     ),
     Fault(
         "the ceiling of all guests is gone at the next boot",
@@ -225,7 +234,7 @@ DEVICES = (
     _file("v2: io.max of a slice is lifted", f"{SLICE}/io.max", "254:0 rbps=2000000000", "254:0 rbps=max", READ),
     _file(
         "v2: the slice above a slice may use a disk less",
-        "/sys/fs/cgroup/machine.slice/io.max",
+        f"{ABOVE}/io.max",
         "254:0 rbps=max",
         "254:0 rbps=1900000000",
         READ,
