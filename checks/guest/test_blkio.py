@@ -46,7 +46,7 @@ DEVICE_WEIGHT = _control(
     3,
     "A guest has its weight on a device of the host",
     "It goes before the guest's weight on this device.",
-    "virsh -c qemu:///system blkiotune {guest} --device-weights {device},{expected} --live --config   "
+    "virsh -c qemu:///system blkiotune {guest} --device-weights {device},{write} --live --config   "
     "# never on cgroup v2 with libvirt up to 9.0: it kills the daemon",
 )
 
@@ -75,11 +75,12 @@ def limits(host: HostTarget) -> Iterable[Case]:
 
 
 def device_weights(host: HostTarget) -> Iterable[Case]:
-    """Every device with a weight of its own."""
+    """Every device that is stated to have a weight of its own, or none."""
     for guest, path, wants in _devices(host):
         if wants.weight is not None:
-            args = (guest.name, "weight", wants.weight, path)
-            yield Case(f"{guest.name}{path}", wants.weight, args, guest.name, {"device": path})
+            weight = None if wants.weight == "none" else wants.weight
+            words = {"device": path, "write": weight or 0}
+            yield Case(f"{guest.name}{path}", weight, (guest.name, "weight", weight, path), guest.name, words)
 
 
 @check(WEIGHT, cases=weights, sources=blkio.sources, config=blkio.config, live=blkio.live, actual=blkio.weight)

@@ -72,6 +72,8 @@ def test_weights_of_one_device() -> None:
     told = changed(LIVE, "<path>/srv/lab-disk</path>", "<path>/srv/lab-disk</path><weight>500</weight>")
     assert blkio.live(look(told), "app1", "weight", 500, DISK).value == 500
     assert blkio.live(look(), "app1", "weight", 500, DISK).value is None
+    assert values(blkio.weight(look(), "app1", "weight", None, DISK)) == [None]
+    assert values(blkio.weight(host, "app1", "weight", None, DISK)) == [500]
 
 
 def test_a_kernel_without_weights() -> None:
@@ -128,6 +130,7 @@ def test_v2_weights() -> None:
     assert values(blkio.weight(v2(), "anchor", "weight", 300)) == [300, 300]
     assert values(blkio.weight(v2(), "anchor", "weight", 400)) == [300, 118]
     assert values(blkio.weight(v2(), "anchor", "weight", 200, DISK)) == [200, 200]
+    assert values(blkio.weight(v2(), "anchor", "weight", None, DISK)) == [200, 109]
 
 
 @pytest.mark.parametrize(("wanted", "made"), [(300, 118), (400, 127), (666, 151), (1000, 181), (10, 10), (100, 100)])

@@ -63,7 +63,7 @@ def _device(domain: etree._Element, path: str) -> etree._Element | None:
     return next((one for one in devices if one.findtext("path") == path), None)
 
 
-def weight(snapshot: Snapshot, guest: str, _what: str, wanted: int, device: str = "") -> list[Reading]:
+def weight(snapshot: Snapshot, guest: str, _what: str, wanted: int | None, device: str = "") -> list[Reading]:
     """The weight in the outermost group of every thread, on a device or on all; `wanted` where the kernel has that."""
     number = number_of(snapshot, device) if device else None
     scopes = {Group(group.hierarchy, cgroup.scope_of(group.path)): None for group in _groups(snapshot, guest)}

@@ -406,25 +406,27 @@ def throttled(snapshot: Snapshot, group: Group, what: str, device: Device) -> tu
     return read(snapshot, group), *above
 
 
-def io_weights(snapshot: Snapshot, group: Group, wanted: int, device: Device | None = None) -> tuple[Reading, ...]:
+def io_weights(
+    snapshot: Snapshot, group: Group, wanted: int | None, device: Device | None = None
+) -> tuple[Reading, ...]:
     """What each file of the kernel has for a group's weight, or its weight on one device; `wanted` where the file holds
     what is made of it. bfq and the other policies have files of their own, and nobody knows which of them will count.
 
-    systemd writes another number for bfq than it is told: 300 -> 118.
+    systemd writes another number for bfq than it is told: 300 -> 118. A device without a weight of its own has None.
     """
     plain, bfq = (PLAIN_WEIGHT, BFQ_WEIGHT) if device is None else (PLAIN_DEVICE_WEIGHT, BFQ_DEVICE_WEIGHT)
-    made = _made_by_systemd(wanted) if group.path.endswith((".scope", ".slice")) else {wanted}
-    right = ((plain, {wanted}), (bfq, made))
+    made = _made_by_systemd(wanted) if wanted and group.path.endswith((".scope", ".slice")) else {wanted}
+    right: tuple[tuple[Setting, set[int | None]], ...] = ((plain, {wanted}), (bfq, made))
     there = [one for one in right if file(snapshot, group, one[0])] or right[1:]
     return tuple(_weighed(value(snapshot, group, one), numbers, wanted, device) for one, numbers in there)
 
 
-def _weighed(told: Reading, right: set[int], wanted: int, device: Device | None) -> Reading:
+def _weighed(told: Reading, right: set[int | None], wanted: int | None, device: Device | None) -> Reading:
     seen = told.value if device is None else told.value.get(device)
     return Reading(wanted if seen in right else seen, told.source, told.excerpt)
 
 
-def _made_by_systemd(weight: int) -> set[int]:
+def _made_by_systemd(weight: int) -> set[int | None]:
     """BFQ_WEIGHT of systemd (src/basic/cgroup-util.h): 300 -> 100 + 200 * 900 // 9900 = 118; before v250 a tenth."""
     return {weight if weight <= 100 else 100 + (weight - 100) * 900 // 9900, -(-weight // 10)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -16,8 +16,8 @@ Weight = Annotated[int, Field(ge=10, le=1000)]
 class DeviceLimits(Throttles):
     """How much a guest may use one device of the host: upper limits, and its part where guests compete."""
 
-    weight: Weight | None = None
-    """Never set it through libvirt up to 9.0 on cgroup v2: the daemon dies of it."""
+    weight: Weight | Literal["none"] | None = None
+    """`none`: the guest's own counts. Never set one through libvirt up to 9.0 on cgroup v2: the daemon dies of it."""
 
 
 class Blkio(Wants):

@@ -27,6 +27,7 @@ def _file(name: str, file: str, right: object, wrong: object, *cases: str) -> Fa
     return _host(name, f"echo {wrong} >{file}", f"echo {right} >{file}", dict.fromkeys(cases, "actual"))
 
 
+DEVICE_WEIGHT = "BLKIO-3 tuned/dev/vda"
 LIMITS = (
     _file("v2: memory.max is raised", "$in/memory.max", 600 * MIB, 700 * MIB, "MEM-LIMIT-1 tuned/hard"),
     _file("v2: memory.high is lifted", "$in/memory.high", 500 * MIB, "max", "MEM-LIMIT-2 tuned/soft"),
@@ -63,6 +64,14 @@ LIMITS = (
         "254:0 rbps=max wbps=1048576",
         "BLKIO-2 tuned/dev/vda/read_bytes",
         "BLKIO-2 tuned/dev/vda/write_bytes",
+    ),
+    _file("v2: a device has a weight of its own", "$scope/io.bfq.weight", "254:0 default", "254:0 200", DEVICE_WEIGHT),
+    Fault(
+        "a guest is given a device's weight for its next start",  # libvirt up to 9.0 would die of it there
+        "hv3",
+        "virsh -q blkiotune tuned --device-weights /dev/vda,200 --config",
+        "virsh -q blkiotune tuned --device-weights /dev/vda,0 --config",
+        {DEVICE_WEIGHT: "config"},
     ),
     _file("v2: a vCPU's cpuset.cpus is changed", "$in/vcpu0/cpuset.cpus", 0, "0-1", "CPU-PIN-1 tuned/vcpu0"),
 )

@@ -42,7 +42,7 @@ EXEMPT: Mapping[str, str] = {
     "SHARE-MOUNT-2 guest": "a fault on both sides, host and guest: tests/lab/test_another_tag.py",
     "DISK-SOURCE-3 config live actual": "a disk over the network that comes and goes: tests/lab/test_network_disk.py",
     "DISK-DRIVER-7 config live": "libvirt's QEMU driver takes no other name: tests/unit/test_probe_disks.py",
-    "BLKIO-3 config live actual": "lab A has no bfq, libvirt 9 dies of these on v2: tests/unit/test_probe_blkio.py",
+    "BLKIO-3 live": "libvirt 9 dies of it on v2, and refuses it on v1 with bfq: tests/unit/test_probe_blkio.py",
     "SHARE-DEV-5 config live": "libvirt's QEMU driver defines no other type: tests/unit/test_probe_shares.py",
     "MEM-NUMA-3 actual": "the lab has one NUMA node: tests/unit/test_probe_numatune.py",
     "MEM-NUMA-4 actual": "the lab has one NUMA node: tests/unit/test_probe_numatune.py",
