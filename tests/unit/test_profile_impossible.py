@@ -153,6 +153,10 @@ IMPOSSIBLE = {
         "hostdevs: {0000:01:00.0: {}}\nhost: {iommu: {enabled: false}}",
         "4:16: web1: hostdevs.0000:01:00.0: needs an IOMMU, but host.iommu says enabled: false",
     ),
+    "isolated CPUs without the word for them": (
+        "optional: true\nhost:\n  isolation: {cpus: 2-3}\n  kernel: {cmdline: {absent: [nosmt, nohz_full]}}",
+        "7:38: the host: kernel.cmdline.absent: host.isolation wants CPU 2-3, which nohz_full= alone brings about",
+    ),
     "a network device that nothing drives inside": (
         "hostdevs: {0000:01:00.0: {guest_driver: vfio-pci, link: up}}",
         "4:16: hostdevs.0000:01:00.0: link: a device with guest_driver: vfio-pci has no network device inside",

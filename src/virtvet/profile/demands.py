@@ -194,6 +194,7 @@ def impossible(profile: Profile) -> Iterator[Problem]:
     yield from _given_twice(profile, certain)
     yield from _kept_by_the_host(profile, certain)
     yield from _without_an_iommu(profile, certain)
+    yield from _without_its_word(profile)
 
 
 def _outside_their_partition(profile: Profile, guests: Guests) -> Iterator[Problem]:
@@ -236,3 +237,15 @@ def _without_an_iommu(profile: Profile, guests: Guests) -> Iterator[Problem]:
     if profile.host.iommu and profile.host.iommu.enabled is False:
         for one in _hostdevs(profile, guests):
             yield one.problem("needs an IOMMU, but host.iommu says enabled: false")
+
+
+def _without_its_word(profile: Profile) -> Iterator[Problem]:
+    """CPUs are isolated, and lose their tick, by a word of the kernel's command line alone."""
+    isolation, kernel = profile.host.isolation, profile.host.kernel
+    if isolation and kernel and kernel.cmdline:
+        isolcpus = isolation.unscheduled.cpus if isolation.unscheduled else None
+        for key, cpus in (("isolcpus", isolcpus), ("nohz_full", isolation.kept("nohz_full"))):
+            if cpus and key in kernel.cmdline.absent:
+                at = profile.place("host", "kernel", "cmdline", "absent", kernel.cmdline.absent.index(key))
+                wanted = Demand(HOST, "kernel.cmdline.absent", key, at)
+                yield wanted.problem(f"host.isolation wants CPU {ranges(cpus)}, which {key}= alone brings about")
