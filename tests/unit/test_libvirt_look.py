@@ -12,6 +12,7 @@ from virtvet.inventory import HostAccess, Libvirt
 from virtvet.snapshot.libvirt_look import LibvirtLink, tls_port, without_secrets, words
 from virtvet.snapshot.model import Absent, Content
 from virtvet.snapshot.side_by_side import Deadline
+from virtvet.snapshot.sources import Network, NodeDevice
 
 DOMAIN = """
 <domain type='test'>
@@ -149,10 +150,11 @@ def test_a_libvirt_that_does_not_know_a_call_is_told_in_a_line(tmp_path: Path) -
     )
 
 
-def test_node_devices(tmp_path: Path) -> None:
+def test_devices_and_networks(tmp_path: Path) -> None:
     node, deadline = link(tmp_path, 0), Deadline(9)
-    found = node.node_device("pci_0000_01_00_0", deadline)
+    found = node.description(NodeDevice("pci_0000_01_00_0"), deadline)
     assert isinstance(found, Content)
     assert b"<product id='0x10d3'" in found.data
-    assert node.node_device("pci_0000_01_00_1", deadline) == Absent()
-    assert node.calls == 4
+    assert node.description(NodeDevice("pci_0000_01_00_1"), deadline) == Absent()
+    assert node.description(Network("gone"), deadline) == Absent()
+    assert node.calls == 5
