@@ -66,7 +66,8 @@ THROTTLES = Control(
     rationale="It bounds all its guests together, whatever each may use by itself; on cgroup v2 the tightest limit on "
     "the way to the root holds.",
     hint="systemctl set-property {slice} '{assignment}'   # without systemd: "
-    "/sys/fs/cgroup/blkio{by_hand}/{file}; and on cgroup v2 look at io.max of the groups above it",
+    "echo $(lsblk -ndo MAJ:MIN {device}) {write} > /sys/fs/cgroup/blkio{by_hand}/{file}; "
+    "and on cgroup v2 look at io.max of the groups above it",
     references=(
         "https://docs.kernel.org/admin-guide/cgroup-v2.html#io",
         "https://docs.kernel.org/admin-guide/cgroup-v1/blkio-controller.html",
@@ -191,6 +192,8 @@ def _throttle_case(path: str, device: str, key: str, wanted: int) -> Case:
     words = _words(path) | {
         "assignment": slices.assignment(key, f"{device} {wanted or 'infinity'}"),
         "file": cgroup.THROTTLES[key].v1[0],
+        "device": device,
+        "write": wanted,
     }
     unit: Unit = "bytes/s" if key.endswith("bytes") else ""
     return Case(f"{path} {device}/{key}", shown, (path, key, device), words=words, unit=unit)

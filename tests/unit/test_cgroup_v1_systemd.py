@@ -51,6 +51,11 @@ def test_every_value_is_found(host: Snapshot) -> None:
     assert {one.value for one in blkio.limit(host, "tuned", "write_iops", 50_000, "/dev/vda")} == {50_000}
 
 
+def test_a_guests_weight_does_not_reach_the_kernel(host: Snapshot) -> None:
+    """300 in the XML; systemd leaves its own 500 in the scope, as bfq's 136."""
+    assert [one.value for one in blkio.weight(host, "tuned", "weight", 300)] == [136]
+
+
 def test_every_thread_is_in_its_place(host: Snapshot) -> None:
     assert placement.outside(host, "tuned", PROD).value == set()
     assert placement.misplaced(host, "tuned", PROD).value == set()
