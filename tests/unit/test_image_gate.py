@@ -198,6 +198,15 @@ def test_no_room_left_is_told(disk: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert not any(tmp_path.glob("virtvet-image-*"))
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Ctrl-C, also where tests run in the background and it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupt_waits_until_what_is_made_is_known(number: int) -> None:
     made = []
