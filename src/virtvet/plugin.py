@@ -127,9 +127,8 @@ def _prepare(config: pytest.Config, checks: tuple[Check, ...]) -> Run:
     )
     selection.verify(checks)
     inventory = _inventory(config)
-    chosen = tuple(check for check in checks if selection.takes(check))
     profiles = profiles_of(inventory, option("profile"))
-    session = Session(inventory, profiles, chosen, selection, Connections(deadline=option("deadline")))
+    session = Session(inventory, profiles, checks, selection, Connections(deadline=option("deadline")))
     if option("from_file") and option("fix") not in (NO, Mode.PLAN):
         raise pytest.UsageError("a recorded snapshot can be mended in a plan only: --from goes with --fix=plan")
     if option("exercise") and (option("from_file") or option("fix") == Mode.PLAN):

@@ -77,7 +77,7 @@ def _known(what: str, patterns: Iterable[str], names: Collection[str]) -> None:
 
 @dataclass
 class Session:
-    """The state of one run. `checks` is what the selection takes of everything collected."""
+    """The state of one run. checks: everything collected, of which it keeps what the selection takes."""
 
     inventory: Inventory
     profiles: Mapping[str, Profile]
@@ -91,6 +91,7 @@ class Session:
     """How long the look at each host took."""
 
     def __post_init__(self) -> None:
+        self.checks = tuple(filter(self.selection.takes, self.checks))
         for access in self.inventory.hosts.values():
             self.targets[access.name] = self._with_inside(HostTarget.unseen(access, self.profiles[access.name]))
 
