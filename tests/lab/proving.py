@@ -51,7 +51,7 @@ class Stage:
     equip: str = ":"
     unequip: str = ":"
     deadline: float = 20
-    """Seconds for a look that has no longer one of its own."""
+    """Seconds for a look at faults that state none of their own."""
     together: int = 1
     """How many faults may be broken at once."""
 
@@ -160,7 +160,7 @@ class Lane(Thread):
         found: Departures = {}
         for _ in range(LOOKS):
             self._connections.close()
-            found = self._departures(self._stages[0])
+            found = self._departures(self._stages[0], self._stages[0].deadline)
             if not found or not (self._made_anew() or all(map(could_not_look, found.values()))):
                 return found
             self.told.append(f"{self.name}, looked at once more, for at the end it was {found}")
@@ -204,7 +204,7 @@ class Lane(Thread):
                 own = [fault for fault in faults if fault.on == where]
                 restored.callback(self._run, where, _all(fault.restores for fault in reversed(own)), anew)
                 self._run(where, _each(fault.breaks for fault in own), anew)
-            return self._departures(stage, max(fault.deadline for fault in faults))
+            return self._departures(stage, max(fault.deadline or stage.deadline for fault in faults))
 
     def _run(self, where: str, script: str, anew: bool) -> None:
         try:
@@ -219,9 +219,8 @@ class Lane(Thread):
         self._connections.close()
         return True
 
-    def _departures(self, stage: Stage, deadline: float = 0) -> Departures:
-        longest = max(stage.deadline, deadline)
-        return departures_by(self._connections, self._inventory, stage.profile, self.name, longest)
+    def _departures(self, stage: Stage, deadline: float) -> Departures:
+        return departures_by(self._connections, self._inventory, stage.profile, self.name, deadline)
 
 
 def _each(scripts: Iterable[str]) -> str:

@@ -18,8 +18,8 @@ FIND = (
 """Shell: tuned's scope, the unit's name, the group where libvirt's limits are, and threads of QEMU."""
 
 
-def _host(name: str, breaks: str, restores: str, departs: dict[str, str], deadline: float = 20) -> Fault:
-    return Fault(name, "hv3", f"{FIND}{breaks}", f"{FIND}{restores}", departs, deadline=deadline)
+def _host(name: str, breaks: str, restores: str, departs: dict[str, str]) -> Fault:
+    return Fault(name, "hv3", f"{FIND}{breaks}", f"{FIND}{restores}", departs)
 
 
 def _file(name: str, file: str, right: object, wrong: object, *cases: str) -> Fault:
@@ -341,7 +341,6 @@ BACKED = (
         f"{START} /run/backed.xml",
         "virsh -q destroy backed; virsh -q start backed; rm /run/backed.xml",
         {"MEM-BACK-1 backed": "live actual", "MEM-BACK-2 backed": "live actual"},
-        deadline=40,
     ),
     Fault(
         "a guest may lock less than its memory",
@@ -367,7 +366,6 @@ SOCKETS = (
         "systemctl stop libvirtd.service; systemctl start libvirtd-tls.socket libvirtd.service",
         {"DAEMON-START-2": "live"},
         anew=True,
-        deadline=40,
     ),
 )
 

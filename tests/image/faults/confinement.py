@@ -91,7 +91,6 @@ FAULTS: tuple[Fault, ...] = (
         restores="virsh -q destroy free; rm /run/free.xml",
         departs=dict.fromkeys(("QEMU-SANDBOX-1 free", "QEMU-SANDBOX-2 free", "QEMU-SANDBOX-3 free"), "actual"),
         anew=True,
-        deadline=60,
     ),
     _limited("a guest may lock less than its limit", "memlock", "67108864", "629145600", "QEMU-LIMIT-1"),
     _limited("a guest leaves its memory behind when it crashes", "core", "unlimited", "0", "QEMU-LIMIT-2"),
@@ -102,6 +101,5 @@ FAULTS: tuple[Fault, ...] = (
         restores=_RESTART,
         departs={"HOST-QEMU-1": "live", "QEMU-USER-1": "config", "QEMU-USER-2": "config"},
         anew=True,
-        deadline=60,
     ),
 )
