@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("gated")  # images boot meanwhile
 SAID = "no operating system, no sshd"
 # xor ax, ax; mov ds, ax; cld; mov si, text; next: lodsb; test al, al; jz end; mov dx, 0x3f8; out dx, al; jmp next
 CODE = bytes.fromhex("31c08ed8fcbe167cac84c07406baf803eeebf5f4ebfd")
