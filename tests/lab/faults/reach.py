@@ -34,7 +34,6 @@ FAULTS = [
         _at_console("killall -STOP qemu-ga"),
         f"{_at_console('killall -CONT qemu-ga')}; {AGENT_ANSWERS}",
         {"GUEST-REACH-1 mute2": "error"},
-        deadline=6,
     ),
     Fault(
         "a guest's agent has ended",
