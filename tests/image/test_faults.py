@@ -18,7 +18,7 @@ from tests.lab.proving import Proofs, Stage
 
 SLOW = 90
 """Seconds for a look: a process takes 40 ms to start under TCG."""
-TOGETHER = 6
+TOGETHER = 8
 
 
 @pytest.fixture(scope="module")

@@ -29,10 +29,14 @@ from virtvet.snapshot.connections import Connections
 T = TypeVar("T")
 LOOKS = 3
 """At most, at the end."""
-SYSTEMD = re.compile(r"systemd/|systemctl ")
+RELOADS = re.compile(r"systemctl (?:-q )?(?:daemon-reload|enable|disable|mask|unmask)\b")
+SETS = re.compile(r"systemctl (?:-q )?set-property\b")
+UNITS = re.compile(r"/systemd/")
 GROUPS = re.compile(r">\$scope|>/sys/fs/cgroup")
-PATH = re.compile(r"/(?:run|etc|boot|proc|usr|var)/[\w./@-]+")
-STARTS = re.compile(r"virsh (?:destroy|start|save|restore) ")
+TAKEN = re.compile(r"/(?:run|etc|boot|proc|usr|var)/[\w./@-]+|\b\w+lan\b")
+"""Files, and taps."""
+ONLY_READ = "/run/libvirt/"
+STARTS, NEEDED = re.compile(r"virsh (?:destroy|start|save|restore) "), "/dev/net/tun"
 STORES, STORED = re.compile(r"virsh define "), re.compile(r"virsh define | --config\b")
 GUEST = re.compile(rf"\b(?:{'|'.join(guest.name for host in (*HOSTS, INSIDE) for guest in host.guests)})\b")
 Shell = Callable[[str, str], object]
@@ -204,7 +208,8 @@ class Lane(Thread):
                 own = [fault for fault in faults if fault.on == where]
                 restored.callback(self._run, where, _all(fault.restores for fault in reversed(own)), anew)
                 self._run(where, _each(fault.breaks for fault in own), anew)
-            return self._departures(stage, max(fault.deadline or stage.deadline for fault in faults))
+            stated = [fault.deadline for fault in faults if fault.deadline]
+            return self._departures(stage, max(stated, default=stage.deadline))
 
     def _run(self, where: str, script: str, anew: bool) -> None:
         try:
@@ -234,8 +239,8 @@ def _all(scripts: Iterable[str]) -> str:
 
 
 def companies(faults: Iterable[Fault], most: int) -> list[list[Fault]]:
-    """Those that may be broken together: of different concerns ("MEM-LIMIT" of MEM-LIMIT-2), on different files, and no
-    way in cut."""
+    """Those that may be broken together: of different concerns ("MEM-LIMIT" of MEM-LIMIT-2), on different files and
+    taps, and no way in cut."""
     made: list[list[Fault]] = []
     for fault in faults:
         for company in made:
@@ -258,15 +263,20 @@ def _concerns(fault: Fault) -> set[str]:
 
 
 def _files(fault: Fault) -> set[str]:
-    """What its scripts write, or may write; each guest's pid is only read."""
-    return {path for path in PATH.findall(_scripts(fault)) if not path.endswith(".pid")}
+    """What its scripts write, or may write."""
+    return {path for path in TAKEN.findall(_scripts(fault)) if not path.startswith(ONLY_READ)}
 
 
 def _undoes(one: Fault, other: Fault) -> bool:
-    """systemd, made to read one of its files, reads them all, and writes its control groups anew; a guest that is
-    started anew forgets what was done to it, and one that is defined anew what its definition was."""
+    """systemd, made to read one of its files, reads them all, and then, or told a property, writes its control groups
+    anew; a guest that is started anew needs its host's devices and forgets what was done to it, and one that is defined
+    anew what its definition was."""
     did, does = _scripts(one), _scripts(other)
-    if SYSTEMD.search(did) and any(pattern.search(does) for pattern in (SYSTEMD, GROUPS)):
+    if RELOADS.search(did) and not RELOADS.search(does) and any(one.search(does) for one in (UNITS, SETS, GROUPS)):
+        return True
+    if SETS.search(did) and GROUPS.search(does):
+        return True
+    if STARTS.search(did) and NEEDED in does:
         return True
     again = STARTS.search(did) or (STORES.search(did) and STORED.search(does))
     return bool(again and _guests(one) & _guests(other))
@@ -277,7 +287,7 @@ def _guests(fault: Fault) -> set[str]:
 
 
 def _scripts(fault: Fault) -> str:
-    return fault.breaks + fault.restores
+    return f"{fault.breaks}\n{fault.restores}"
 
 
 def _as_named(seen: Future[Proof], faults: Iterable[Fault]) -> bool:

@@ -192,6 +192,18 @@ def test_a_glob_tells_each_file(ask, tmp_path: Path) -> None:
     assert ask(Glob(f"{tmp_path}/[a-c]")) == [{f"{tmp_path}/a": Content(b"1"), f"{tmp_path}/b": TooLarge(MAX_FILE)}]
 
 
+def test_what_vanishes_before_it_is_read_is_not_in_a_glob(tmp_path: Path) -> None:
+    kept, gone = write(tmp_path / "kept", b"1"), write(tmp_path / "gone", b"2")
+    wrapper = tmp_path / "bin" / "xargs"
+    wrapper.parent.mkdir()
+    wrapper.write_text(f'#!/bin/sh\nrm -f {gone}\nexec {shutil.which("xargs")} "$@"\n')
+    wrapper.chmod(0o755)
+    sources = [Glob(f"{tmp_path}/*"), File(gone)]
+    done = run("sh", collector.script(sources, BOUNDARY), {"PATH": f"{wrapper.parent}:{os.environ['PATH']}"})
+    answers = collector.parse(done.stdout, done.stderr, sources, BOUNDARY)
+    assert [*answers.values()] == [{kept: Content(b"1")}, Unreadable("vanished while it was looked at")]
+
+
 def test_only_the_lines_that_contain_the_text(ask, tmp_path: Path) -> None:
     a = write(tmp_path / "a", b"x='1'\npassword\nx='2'")
     b = write(tmp_path / "b", b"nothing")

@@ -126,6 +126,11 @@ class Read:
             return self.answers[path]
         return TooLarge(MAX_BULK) if self.cut else Unreadable(self.failed or "vanished while it was looked at")
 
+    def still_there(self, paths: Iterable[str]) -> Mapping[str, FileAnswer]:
+        """Of files that were listed, those that did not vanish before they were read: an interrupt that was freed."""
+        may_be_there = self.cut or bool(self.failed)
+        return {path: self.one(path) for path in paths if may_be_there or path in self.answers}
+
 
 def _files(said: Said) -> Read:
     """The frames from `read` to `rest`."""
@@ -252,7 +257,7 @@ def _answer(i: int, source: HostSource, said: Said, files: Read, stats: Mapping[
         case Command():
             return _command(i, said)
         case Glob(_pattern, ""):
-            return _blind(i, said, {path: files.one(path) for path in _listed(i, said)})
+            return _blind(i, said, files.still_there(_listed(i, said)))
         case Glob():
             return _blind(i, said, _lines(i, said))
         case Processes():
