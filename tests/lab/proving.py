@@ -208,8 +208,7 @@ class Lane(Thread):
                 own = [fault for fault in faults if fault.on == where]
                 restored.callback(self._run, where, _all(fault.restores for fault in reversed(own)), anew)
                 self._run(where, _each(fault.breaks for fault in own), anew)
-            stated = [fault.deadline for fault in faults if fault.deadline]
-            return self._departures(stage, max(stated, default=stage.deadline))
+            return self._departures(stage, max(fault.deadline or stage.deadline for fault in faults))
 
     def _run(self, where: str, script: str, anew: bool) -> None:
         try:

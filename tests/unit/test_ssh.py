@@ -105,6 +105,18 @@ def test_through_a_jump_host(account: Account) -> None:
     assert (jump.connections, jump.channels, behind.channels) == (1, 0, 1)
 
 
+def test_what_goes_through_a_jump_host_that_is_lost_can_be_closed(account: Account) -> None:
+    jump = Ssh("jump", account)
+    behind = Ssh("hv1", account, jump)
+    assert behind.run(["echo", "x"], b"", Deadline(9)).stdout == b"x\n"
+    jump._transport(Deadline(9)).sock.close()
+    behind.close()
+    jump.close()
+    assert behind.run(["echo", "y"], b"", Deadline(9)).stdout == b"y\n"
+    behind.close()
+    jump.close()
+
+
 def test_what_is_wrong_behind_a_jump_host(account: Account, ssh: Ssh, tmp_path: Path) -> None:
     closed = free_port()
     assert connected(account.but(port=closed), through=ssh) == (

@@ -7,6 +7,7 @@ import shlex
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
 from typing import Protocol
@@ -163,7 +164,7 @@ class Ssh:
         """Close the connection; the next command makes a new one."""
         client, self._client = self._client, None
         if client:
-            client.close()
+            _shut(client)
 
     def _transport(self, deadline: Deadline) -> paramiko.Transport:
         with self._connecting:
@@ -193,10 +194,10 @@ class Ssh:
         else:
             client.load_system_host_keys()
         try:
-            with deadline.ends(client.close):
+            with deadline.ends(partial(_shut, client)):
                 self._log_in(client, deadline)
         except BaseException:
-            client.close()
+            _shut(client)
             raise
         self.connections += 1
         return client
@@ -294,6 +295,12 @@ class Ssh:
             f"got {error.key.fingerprint}; if you know why, forget the old one: "
             f"ssh-keygen -R '{name}' -f {login.known_hosts or '~/.ssh/known_hosts'}"
         )
+
+
+def _shut(client: paramiko.SSHClient) -> None:
+    """Close it. It says goodbye through its jump host, whose connection may be lost by now."""
+    with suppress(paramiko.SSHException, OSError, EOFError):
+        client.close()
 
 
 def _words(error: Exception) -> str:

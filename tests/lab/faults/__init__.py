@@ -17,7 +17,7 @@ class Fault:
     name: what is broken, in words. on: "hv1" or "hv1/web1", where `breaks` and `restores` run by sh.
     departs: control id (or "control subject") -> the layers that must depart ("actual", "config live"), or "error"
     where looking itself must fail. Everything not named must stay as it was.
-    deadline: seconds for the look, where something will not answer; 0: as for the others, or as those broken with it.
+    deadline: seconds for the look, where something will not answer; 0: as for the others.
     anew: whether the looks after it and after its restoration log in anew: it is about the way in, or cuts it.
     """
 

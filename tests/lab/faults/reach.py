@@ -26,6 +26,7 @@ FAULTS = [
         f"ip link set {WEB1_TAP} down",
         f"ip link set {WEB1_TAP} up",
         {"GUEST-REACH-1 web1": "error"},
+        anew=True,
         deadline=8,
     ),
     Fault(
