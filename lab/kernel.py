@@ -101,7 +101,8 @@ def _fetch(package: str, folder: Path) -> None:
         result.mkdir()
         (result / "vmlinux").write_bytes(elf(unpacked.image.read_bytes()))
         _keep_modules(unpacked.modules, result / "modules")
-        result.rename(folder)
+        if not folder.is_dir():  # another has unpacked it meanwhile
+            result.rename(folder)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ PROFILE = HERE / "gate.yaml"
 WANTS = "/etc/systemd/system"
 KEY = "/etc/pki/libvirt/private/serverkey.pem"
 AT_ONCE = 2
+PATIENT = ("--timeout=900", "--deadline=300")
+"""Seconds, beside other tests."""
 
 # What the lab's hosts need not have, and the gate's profile asks for; the slice, whether libvirt is started or not
 READY = Change(
@@ -150,6 +152,7 @@ def gate(disk: Path, reports: Path, *options: str) -> Gated:
         f"--profile={PROFILE}",
         f"--reports={reports}",
         "--name=localhost",
+        *PATIENT,
     ]
     done = subprocess.run(
         [*argv, *options],

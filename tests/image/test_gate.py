@@ -1,6 +1,6 @@
 """The gate lets the lab's disk pass; broken in one way, it fails with just that control.
 
-The images boot two at a time while other tests run (conftest.py).
+The images boot two at a time while other tests run (conftest.py, tests/labs.py).
 """
 
 from __future__ import annotations
